@@ -1,0 +1,221 @@
+"""repr and format of minigrad's tensors against torch's, character for character."""
+
+import contextlib
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from minigrad import dtypes, printing
+
+
+class Tensor:
+    """What printing asks of a tensor, read off torch's own."""
+
+    def __init__(self, theirs: torch.Tensor):
+        self.array = theirs.detach().numpy()
+        self.dtype = dtypes.of(self.array.dtype)
+        self.requires_grad = theirs.requires_grad
+        name = theirs.grad_fn and theirs.grad_fn.name()
+        self.grad_fn = name and SimpleNamespace(name=lambda: name)
+
+    __repr__ = printing.tensor_repr
+    __format__ = printing.tensor_format
+
+
+class Parameter(Tensor):
+    __repr__ = printing.parameter_repr
+
+
+FLOATS = [np.float16, np.float32, np.float64]
+EXACT = [np.uint8, np.int8, np.int16, np.int32, np.int64, np.bool_]
+
+SPECIAL = [math.nan, math.inf, -math.inf, 0.0, -0.0]
+# On either side of what decides the style: 1e-4, 1e8, a ratio of 1000, and rounding that lengthens a number.
+NOTABLE = [1.0, 1000.0, 1001.0, -1.5, 1e-4, 9.9e-5, 1e8, 1.1e8, 9.99996, 99999.99, -0.00004]
+
+# The longest side of arrays of 0 to 5 dimensions. The long ones cross the default threshold of 1000 elements.
+SHORT = (0, 40, 8, 5, 3, 2)
+LONG = (0, 1200, 60, 12, 7, 5)
+
+
+@contextlib.contextmanager
+def in_both(options, default_dtype="float32"):
+    """The same print options and default dtype in torch and in minigrad."""
+    torch.set_default_dtype(getattr(torch, default_dtype))
+    dtypes.set_default_dtype(getattr(dtypes, default_dtype))
+    try:
+        with torch._tensor_str.printoptions(**options), printing.printoptions(**options):
+            yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+        dtypes.set_default_dtype(dtypes.float32)
+
+
+print_options = st.fixed_dictionaries(
+    {},
+    optional={
+        "profile": st.sampled_from(["default", "short", "full"]),
+        "precision": st.integers(0, 9),
+        "threshold": st.sampled_from([0, 1, 5, 20, 1000, math.inf]),
+        "edgeitems": st.integers(0, 4),
+        "linewidth": st.integers(1, 140),
+        "sci_mode": st.sampled_from([True, False, None]),
+    },
+)
+default_dtypes = st.sampled_from(["float32", "float32", "float64", "float16"])
+
+
+@st.composite
+def pools(draw, dtype):
+    """A few values of one family: were all mixed, nearly every tensor would print in scientific notation."""
+    whole = st.integers(-2000, 2000).map(float)
+    mild = st.floats(-100, 100, width=16)
+    special, notable = st.sampled_from(SPECIAL), st.sampled_from(NOTABLE)
+    families = [whole, whole | special, mild, mild | special, mild | notable, notable, special, hnp.from_dtype(dtype)]
+    family = draw(st.sampled_from(families)) if dtype.kind == "f" else hnp.from_dtype(dtype)
+    with np.errstate(over="ignore"):  # a float16 1e8 is inf
+        return np.array(draw(st.lists(family, min_size=1, max_size=12))).astype(dtype)
+
+
+@st.composite
+def arrays(draw, dtypes=(*FLOATS, *FLOATS, *EXACT)):
+    """Arrays of 0 to 5 dimensions, filled from a pool of values; some have no elements, some are strided."""
+    ndim = draw(st.integers(0, 5))
+    longest = draw(st.sampled_from([SHORT, SHORT, LONG]))[ndim]
+    shape = draw(st.tuples(*[st.integers(draw(st.sampled_from([0, 1, 1])), longest)] * ndim))
+    pool = draw(pools(np.dtype(draw(st.sampled_from(dtypes)))))
+    array = np.asarray(np.random.default_rng(draw(st.integers(0, 9))).choice(pool, shape))
+    return array.T if draw(st.booleans()) else array
+
+
+@given(arrays(), print_options, default_dtypes)
+def test_values(array, options, default_dtype):
+    theirs = torch.from_numpy(array)
+    with in_both(options, default_dtype):
+        assert repr(Tensor(theirs)) == repr(theirs)
+
+
+@given(arrays())
+def test_values_with_default_options(array):
+    theirs = torch.from_numpy(array)
+    assert repr(Tensor(theirs)) == repr(theirs)
+
+
+DERIVATIONS = {
+    "leaf": lambda x: x,
+    "clone": lambda x: x.clone(),
+    "mul": lambda x: x * 1,
+    "sum": lambda x: x.sum(),
+    "transpose": lambda x: x.unsqueeze(0).transpose(0, -1),
+    "index": lambda x: x[..., None],
+}
+
+
+@given(arrays(FLOATS), print_options, default_dtypes, st.sampled_from(list(DERIVATIONS)))
+def test_history(array, options, default_dtype, derivation):
+    """requires_grad=True or grad_fn=<...> stands after dtype=..., and on a line of its own where that is full."""
+    theirs = DERIVATIONS[derivation](torch.from_numpy(array).requires_grad_())
+    with in_both(options, default_dtype):
+        assert repr(Tensor(theirs)) == repr(theirs)
+
+
+@given(st.integers(0, 40), st.integers(20, 100), st.sampled_from(FLOATS))
+def test_where_the_line_breaks(n, linewidth, dtype):
+    theirs = torch.from_numpy(np.ones(n, dtype)).requires_grad_()
+    with in_both({"linewidth": linewidth}):
+        assert repr(Tensor(theirs)) == repr(theirs)
+        assert repr(Tensor(theirs.clone())) == repr(theirs.clone())
+
+
+@given(st.lists(print_options, max_size=3))
+def test_options(calls):
+    """Each call changes what it is given, and sci_mode always."""
+    before = printing.get_printoptions()
+    with in_both({}):
+        for call in calls:
+            torch.set_printoptions(**call)
+            printing.set_printoptions(**call)
+            assert printing.get_printoptions() == torch._tensor_str.get_printoptions()
+    assert printing.get_printoptions() == torch._tensor_str.get_printoptions() == before
+
+
+def test_options_are_restored_after_an_error():
+    before = printing.get_printoptions()
+    with pytest.raises(ZeroDivisionError), printing.printoptions(precision=1, sci_mode=True):
+        1 / 0  # noqa: B018
+    assert printing.get_printoptions() == before
+
+
+def test_a_huge_tensor_prints_at_once():
+    """Eight terabytes, were all of it read; and values that do not show have no say in the style."""
+    theirs = torch.tensor(0.5).expand(10**6, 2 * 10**6)
+    assert repr(Tensor(theirs)) == repr(theirs)
+    hidden = torch.ones(2000)
+    hidden[1000] = 1e-30
+    assert repr(Tensor(hidden)) == repr(hidden) == "tensor([1., 1., 1.,  ..., 1., 1., 1.])"
+
+
+@given(st.sampled_from([*FLOATS, *EXACT]).flatmap(lambda dtype: pools(np.dtype(dtype))), st.booleans())
+def test_format_of_a_number(pool, tracked):
+    theirs = torch.tensor(pool)[0].requires_grad_(tracked and pool.dtype.kind == "f")
+    for spec in ("", ".3f", "10", ">+8.2e", "d", "x", "nonsense"):
+        try:
+            expected = format(theirs, spec)
+        except ValueError as error:
+            with pytest.raises(ValueError) as ours:
+                format(Tensor(theirs), spec)
+            assert str(ours.value) == str(error)
+        else:
+            assert format(Tensor(theirs), spec) == expected
+
+
+@pytest.mark.parametrize("make", [lambda: torch.ones(2), lambda: torch.nn.Parameter(torch.tensor(1.0))])
+def test_format_of_the_rest(make):
+    theirs = make()
+    ours = globals()[type(theirs).__name__](theirs)
+    assert f"{ours}" == f"{theirs}"
+    with pytest.raises(TypeError) as error:
+        f"{theirs:.3f}"
+    with pytest.raises(TypeError) as our_error:
+        f"{ours:.3f}"
+    assert str(our_error.value) == str(error.value)
+
+
+def test_subclasses_go_by_their_own_names():
+    theirs = torch.rand(30, 3).as_subclass(type("Masked", (torch.Tensor,), {}))
+    assert repr(type("Masked", (Tensor,), {})(theirs)) == repr(theirs)
+    theirs = torch.nn.Parameter(torch.rand(3, 2))
+    assert repr(Parameter(theirs)) == repr(theirs)
+
+
+EXAMPLES = [
+    (torch.tensor(3.0), "tensor(3.)"),
+    (torch.tensor([1.0, 2.5, math.nan]), "tensor([1.0000, 2.5000,    nan])"),
+    (torch.tensor([1.0, math.inf, -0.0]), "tensor([1., inf, -0.])"),
+    (torch.tensor([1e-5, 1.0]), "tensor([1.0000e-05, 1.0000e+00])"),
+    (torch.tensor([True, False]), "tensor([ True, False])"),
+    (torch.tensor([1, -10], dtype=torch.int16), "tensor([  1, -10], dtype=torch.int16)"),
+    (torch.zeros(0, 3), "tensor([], size=(0, 3))"),
+    (torch.zeros(0, dtype=torch.int64), "tensor([], dtype=torch.int64)"),
+    (torch.ones(2, requires_grad=True), "tensor([1., 1.], requires_grad=True)"),
+    (torch.ones(2, requires_grad=True) + 1, "tensor([2., 2.], grad_fn=<AddBackward0>)"),
+    (
+        torch.arange(2000.0, dtype=torch.float64).reshape(2, 1000),
+        """\
+tensor([[0.0000e+00, 1.0000e+00, 2.0000e+00,  ..., 9.9700e+02, 9.9800e+02,
+         9.9900e+02],
+        [1.0000e+03, 1.0010e+03, 1.0020e+03,  ..., 1.9970e+03, 1.9980e+03,
+         1.9990e+03]], dtype=torch.float64)""",
+    ),
+]
+
+
+@pytest.mark.parametrize(("theirs", "text"), EXAMPLES, ids=range(len(EXAMPLES)))
+def test_examples(theirs, text):
+    assert repr(Tensor(theirs)) == text == repr(theirs)
