@@ -125,12 +125,34 @@ def test_history(array, options, default_dtype, derivation):
         assert repr(Tensor(theirs)) == repr(theirs)
 
 
-@given(st.integers(0, 40), st.integers(20, 100), st.sampled_from(FLOATS))
-def test_where_the_line_breaks(n, linewidth, dtype):
-    theirs = torch.from_numpy(np.ones(n, dtype)).requires_grad_()
-    with in_both({"linewidth": linewidth}):
-        assert repr(Tensor(theirs)) == repr(theirs)
-        assert repr(Tensor(theirs.clone())) == repr(theirs.clone())
+@pytest.mark.parametrize("n", [0, 1, 6, 13])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_where_the_line_breaks(n, dtype):
+    leaf = torch.from_numpy(np.ones(n, dtype)).requires_grad_()
+    for theirs in (leaf, leaf.clone(), leaf.clone()[:, None]):
+        for linewidth in range(20, 100):
+            with in_both({"linewidth": linewidth}):
+                assert repr(Tensor(theirs)) == repr(theirs)
+
+
+@pytest.mark.parametrize("sci_mode", [True, False, None])
+def test_where_scientific_notation_begins(sci_mode):
+    for whole in (0.0, 0.5):
+        for least, most in [(1e-4, 1e-2), (1.0, 1e3), (2.0**-10, 1.0), (2.5, 2500.0), (1e6, 1e8), (1e-4, 1e8)]:
+            for a in (np.nextafter(least, 0), least, np.nextafter(least, 1e9)):
+                for b in (np.nextafter(most, 0), most, np.nextafter(most, 1e9), 0.0, math.inf, math.nan):
+                    theirs = torch.tensor([-a, b, whole], dtype=torch.float64)
+                    with in_both({"sci_mode": sci_mode}):
+                        assert repr(Tensor(theirs)) == repr(theirs)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (3,), (2, 3), (1, 1, 1), (4, 0)])
+@pytest.mark.parametrize("edgeitems", [0, 1])
+def test_summaries_of_next_to_nothing(shape, edgeitems):
+    theirs = torch.ones(shape)
+    for threshold in (0, 1, 10):
+        with in_both({"edgeitems": edgeitems, "threshold": threshold}):
+            assert repr(Tensor(theirs)) == repr(theirs)
 
 
 @given(st.lists(print_options, max_size=3))
