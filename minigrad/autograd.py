@@ -1,0 +1,267 @@
+"""Reverse-mode automatic differentiation: the walk back over the tape that minigrad/graph.py describes.
+
+Gradients flow from the roots to the leaves, each node once, in descending order of the nodes' sequence numbers: a
+node is made after its inputs, so when its turn comes, all that used its result has been, and its gradient is
+complete. That is torch's order too. There is no recursion, so a chain of any length will do.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+
+from .graph import Node, Tensor, Variable, new_tensor, primitive, tensor_with_edge  # noqa: F401
+from .modes import (enable_grad, inference_mode, is_grad_enabled, is_inference_mode_enabled, mode,  # noqa: F401
+                    no_grad, set_grad_enabled, Settings)
+
+# ---- the walk ---------------------------------------------------------------------------------------------------
+
+
+def walk(roots: Sequence, gradients: Sequence, retain_graph: bool, create_graph: bool, targets: set | None = None,
+         accumulate: bool = True) -> dict:
+    """Walk back from the roots (edges of the graph: nodes or leaves) with their gradients: arrays, or Tensors if
+    create_graph. Leaves accumulate in `.grad`; or the gradients of the targets are returned."""
+    order = _order(roots)
+    needed = None if targets is None else _leading_to(targets, order)
+    wanted = _everything if needed is None else needed.__contains__
+    pending, found, suspect = {}, {}, None
+    for root, g in zip(roots, gradients, strict=True):
+        pending[root] = pending[root] + g if root in pending else g
+    del gradients
+    g = None
+    with Settings(grad=create_graph), np.errstate(all="ignore"):
+        for node in order:
+            if node not in pending or not wanted(node):
+                continue
+            g = pending.pop(node)
+            hooks = node.hooks if isinstance(node, Node) else node.__dict__.get("_hooks")
+            if hooks:
+                g = _run_hooks(hooks, g)
+            if targets is not None and node in targets:
+                found[node] = g
+            if isinstance(node, Variable):
+                if accumulate:
+                    _accumulate(node, g)
+                continue
+            if node.retain is not None and (t := node.retain()) is not None:
+                t._grad = g if isinstance(g, Variable) else new_tensor(np.array(g))
+            for edge, gi in node.gradients(g, wanted, create_graph):
+                if gi is not None:
+                    if mode.anomaly is not None:
+                        suspect = _inspect(node, gi, suspect)
+                    pending[edge] = pending[edge] + gi if edge in pending else gi
+            gi = None                       # the walk keeps nothing alive but what is pending
+            if not retain_graph:
+                node.release()
+    return found
+
+
+def _everything(edge) -> bool:
+    return True
+
+
+def _order(roots: Iterable) -> list:
+    """All that the roots lead to, each before what it was made from. A leaf, which has no number, comes right after
+    the last node that feeds it."""
+    rank, stack = {}, list(roots)
+    for root in roots:
+        rank[root] = root.seq if isinstance(root, Node) else float("inf")
+    while stack:
+        node = stack.pop()
+        if isinstance(node, Node):
+            for edge in node.edges():
+                if not isinstance(edge, Node):
+                    rank[edge] = min(rank.get(edge, node.seq), node.seq - 0.5)
+                elif edge not in rank:
+                    rank[edge] = edge.seq
+                    stack.append(edge)
+    return sorted(rank, key=rank.__getitem__, reverse=True)
+
+
+def _leading_to(targets: set, order: list) -> set:
+    """The targets, and the nodes through which a gradient reaches one."""
+    needed = set(targets)
+    for node in reversed(order):
+        if isinstance(node, Node) and any(edge in needed for edge in node.edges()):
+            needed.add(node)
+    return needed
+
+
+def _accumulate(leaf: Tensor, g) -> None:
+    """leaf.grad += g. The first gradient becomes `.grad` itself if nobody else holds its memory, as in torch."""
+    former = leaf._grad
+    if isinstance(g, Variable):
+        leaf._grad = g if former is None else former + g
+    elif former is None:
+        leaf._grad = new_tensor(g if _is_ours(g, leaf) else _copy_like(leaf.array, g))
+    elif former._edge() is None and former._version is not None:
+        np.add(former.array, g, out=former.array)
+        former._version[0] += 1
+    else:
+        leaf._grad = new_tensor(np.asarray(former.array + g))
+    for hook in tuple(leaf.__dict__.get("_post_hooks", {}).values()):
+        hook(leaf)
+
+
+def _is_ours(g, leaf: Tensor) -> bool:
+    """Whether the array g belongs to the walk alone: it owns its memory, and the references to it are those of walk,
+    of _accumulate, of this function, and of the call that counts."""
+    return (isinstance(g, np.ndarray) and g.base is None and g.strides == leaf.array.strides and g.flags.writeable
+            and sys.getrefcount(g) <= 4)
+
+
+def _copy_like(like: np.ndarray, g) -> np.ndarray:
+    copy = np.empty_like(like)
+    np.copyto(copy, g)
+    return copy
+
+
+def _run_hooks(hooks: dict, g):
+    """Let each hook see the gradient as a Tensor, and replace it."""
+    t = g if isinstance(g, Variable) else new_tensor(np.asarray(g))
+    for hook in tuple(hooks.values()):
+        result = hook(t)
+        if result is not None:
+            if not isinstance(result, Variable):
+                raise TypeError(f"expected Tensor, but hook returned '{type(result).__name__}'")
+            if result.array.shape != t.array.shape:
+                raise RuntimeError(f"hook has changed the size of value, from {t.array.shape} to {result.array.shape}")
+            t = result
+    return t if isinstance(g, Variable) else t.array
+
+
+# ---- backward and grad ------------------------------------------------------------------------------------------
+
+def backward(tensors: Tensor | Sequence[Tensor], grad_tensors: Tensor | Sequence[Tensor | None] | None = None,
+             retain_graph: bool | None = None, create_graph: bool = False,
+             grad_variables: object = None, inputs: Tensor | Sequence[Tensor] | None = None) -> None:
+    """Accumulate the gradients of the tensors in the leaves they were made from."""
+    outputs = (tensors,) if isinstance(tensors, Variable) else tuple(tensors)
+    targets = None
+    if inputs is not None:
+        inputs = (inputs,) if isinstance(inputs, Variable) else tuple(inputs)
+        if not inputs:
+            raise RuntimeError("'inputs' argument to backward cannot be empty.")
+        for t in inputs:
+            if not t.requires_grad:
+                raise RuntimeError("One of the differentiated Tensors does not require grad")
+        targets = {t._edge() for t in inputs}
+    roots, gradients = _start(outputs, grad_tensors, create_graph)
+    found = walk(roots, gradients, create_graph if retain_graph is None else retain_graph, create_graph, targets)
+    for t in inputs or ():
+        if t._node is not None and t._node in found:
+            _accumulate(t, found[t._node])
+
+
+def grad(outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor],
+         grad_outputs: Tensor | Sequence[Tensor | None] | None = None, retain_graph: bool | None = None,
+         create_graph: bool = False, only_inputs: bool = True, allow_unused: bool | None = None,
+         is_grads_batched: bool = False, materialize_grads: bool = False) -> tuple[Tensor | None, ...]:
+    """The gradients of the outputs (summed, weighted by grad_outputs) with respect to each of the inputs."""
+    outputs = (outputs,) if isinstance(outputs, Variable) else tuple(outputs)
+    inputs = (inputs,) if isinstance(inputs, Variable) else tuple(inputs)
+    if is_grads_batched:
+        raise NotImplementedError("is_grads_batched=True is not implemented: call grad once for each of the vectors")
+    if materialize_grads and allow_unused is False:
+        raise ValueError("Expected allow_unused to be True or not passed when materialize_grads=True, but got: "
+                         "allow_unused=False.")
+    if not inputs:
+        raise ValueError("grad requires non-empty inputs.")
+    for t in inputs:
+        if not isinstance(t, Variable):
+            raise TypeError(f"grad(): the inputs must be Tensors, not {type(t).__name__}")
+        if not t.requires_grad:
+            raise RuntimeError("One of the differentiated Tensors does not require grad")
+    roots, gradients = _start(outputs, grad_outputs, create_graph)
+    found = walk(roots, gradients, create_graph if retain_graph is None else retain_graph, create_graph,
+                 {t._edge() for t in inputs}, accumulate=False)
+    results, handed = [], set()
+    for i, t in enumerate(inputs):
+        g = found.get(t._edge())
+        if g is None:
+            if not allow_unused and not materialize_grads:
+                raise RuntimeError(f"The differentiated Tensor at index {i} appears to not have been used in the graph. "
+                                   "Set allow_unused=True if this is the desired behavior.")
+            g = np.zeros_like(t.array) if materialize_grads else None
+        elif not isinstance(g, Variable):
+            fresh = isinstance(g, np.ndarray) and g.base is None and g.flags.writeable and id(g) not in handed
+            g = g if fresh and not any(g is s for s in gradients) else np.array(g)
+            handed.add(id(g))
+        results.append(g if g is None or isinstance(g, Variable) else new_tensor(g))
+    return tuple(results)
+
+
+def _start(outputs: Sequence[Tensor], given, create_graph: bool) -> tuple[list, list]:
+    """The edges a walk starts from, and their gradients: 1 for a scalar where none is given."""
+    given = (given,) if given is None or isinstance(given, Variable) else tuple(given)
+    if len(given) == 1 and given[0] is None:
+        given *= len(outputs)
+    if len(given) != len(outputs):
+        raise RuntimeError(f"got {len(outputs)} tensors and {len(given)} gradients")
+    roots, gradients = [], []
+    for i, (t, g) in enumerate(zip(outputs, given, strict=True)):
+        if g is not None:
+            if not isinstance(g, Variable):
+                raise TypeError(f"gradients can be either Tensors or None, but got {type(g).__name__}")
+            if g.array.shape != t.array.shape:
+                raise RuntimeError(f"Mismatch in shape: grad_output[{i}] has a shape of {g.shape} and output[{i}] has a "
+                                   f"shape of {t.shape}.")
+        elif t.requires_grad:
+            if t.array.size != 1:
+                raise RuntimeError("grad can be implicitly created only for scalar outputs")
+            g = new_tensor(np.ones_like(t.array))
+        if not t.requires_grad:
+            raise RuntimeError(f"element {i} of tensors does not require grad and does not have a grad_fn")
+        roots.append(t._edge())
+        if g.array.dtype != t.array.dtype:
+            g = g.to(t.dtype)
+        gradients.append(g if create_graph else g.array)
+    return roots, gradients
+
+
+# ---- anomaly detection ------------------------------------------------------------------------------------------
+
+class set_detect_anomaly(Settings):
+    """Name the forward line behind the first non-finite gradient; with check_nan, a NaN gradient is an error."""
+
+    def __init__(self, mode_: bool = True, check_nan: bool = True):
+        value = bool(check_nan) if mode_ else None
+        super().__init__(anomaly=value)
+        self._former.append({"anomaly": mode.anomaly})
+        mode.anomaly = value
+
+    def __enter__(self):
+        return self
+
+
+class detect_anomaly(Settings):
+    """set_detect_anomaly for the length of a block."""
+
+    def __init__(self, check_nan: bool = True):
+        super().__init__(anomaly=bool(check_nan))
+
+
+def is_anomaly_enabled() -> bool:
+    return mode.anomaly is not None
+
+
+def _inspect(node: Node, g, suspect: str | None) -> str | None:
+    """Warn of the first gradient that is not finite, naming the line that recorded its node; stop at a NaN."""
+    array = g.array if isinstance(g, Variable) else np.asarray(g)
+    if np.isfinite(array).all():
+        return suspect
+    nan = np.isnan(array).any()
+    if suspect is None:
+        trace = "".join(node.trace) if node.trace else "  (not recorded: enable anomaly detection before the forward pass)\n"
+        suspect = node.name()
+        warnings.warn(f"Error detected in {node.name()}, which made the first {'NaN' if nan else 'infinite'} gradient. "
+                      f"Traceback of forward call that caused the error:\n{trace}", stacklevel=4)
+    if nan and mode.anomaly:
+        line = f" Recorded at: {node.trace[-1].strip()}" if node.trace else ""
+        first = "" if suspect == node.name() else f" The first non-finite gradient was made by '{suspect}'."
+        raise RuntimeError(f"Function '{node.name()}' returned nan values in its 0th output.{first}{line}")
+    return suspect

@@ -1,0 +1,69 @@
+"""From ops to in-place ops: x.op_(...) computes op(x, ...), and puts it in the place of x (see views.assign)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+
+import numpy as np
+
+from ..graph import Tensor, Variable, primitive
+from ..ops.shape import write
+from ..views import assign
+
+
+def inplace(op: Callable) -> Callable:
+    """The in-place form of an op: op_(x, ...) has the value and the derivative of op(x, ...)."""
+    @wraps(op)
+    def op_(input, *args, **kwargs):
+        return assign(input, lambda: op(input, *args, **kwargs), write)
+    op_.__name__ = op_.__qualname__ = op.__name__ + "_"
+    return op_
+
+
+@primitive("CopyBackwards", input=lambda g: g * 0.0, source=lambda g: g)
+def _copied(input, source):
+    out = np.empty_like(input)
+    out[...] = source
+    return out
+
+
+@primitive("Fill", input=lambda g: g * 0.0)
+def _filled(input, value):
+    out = np.empty_like(input)
+    np.copyto(out, value, casting="unsafe")
+    return out
+
+
+@primitive("Zero", input=lambda g: g * 0.0)
+def _zeroed(input):
+    return np.zeros_like(input)
+
+
+def copy_(self, src, non_blocking: bool = False):
+    """Take over the values of another tensor, broadcast and cast."""
+    if not isinstance(src, Variable):
+        raise TypeError(f"copy_(): argument 'other' (position 1) must be Tensor, not {type(src).__name__}")
+    try:
+        np.broadcast_to(src.array, self.array.shape)
+    except ValueError:
+        raise RuntimeError(f"The size of tensor a {tuple(self.shape)} must match the size of tensor b {tuple(src.shape)}: "
+                           "copy_ broadcasts its source to the tensor's shape, not the other way round") from None
+    return assign(self, lambda: _copied(self, src), write)
+
+
+def fill_(self, value):
+    if isinstance(value, Variable):
+        if value.array.ndim:
+            raise RuntimeError(f"fill_ only supports 0-dimension value tensor but got tensor with {value.array.ndim} dimensions.")
+        return copy_(self, value)
+    return assign(self, lambda: _filled(self, value), write)
+
+
+def zero_(self):
+    return assign(self, lambda: _zeroed(self), write)
+
+
+def overwrite(t: Tensor, values) -> Tensor:
+    """Put new values, which depend on nothing, in the place of a tensor's own."""
+    return assign(t, lambda: _filled(t, values), write)

@@ -1,0 +1,1 @@
+class Methods: __slots__ = ()

@@ -1,0 +1,346 @@
+"""Reverse-mode automatic differentiation: the tape.
+
+minigrad/autograd.py walks back over what is written down here.
+
+An op is its value and its vjp, written together (see minigrad/ops):
+
+    @primitive(input=lambda g, other: g * other,
+               other=lambda g, input: g * input)
+    def mul(input, other):
+        return np.multiply(input, other)
+
+The rule named `input` turns the gradient g of the result into the gradient of `input`. What a rule names is what
+the op saves for backward: other arguments, `out` (the result), and `shape`, the shape of the input the rule is for.
+
+What ops have in common happens once: recording, saving and version checks here, un-broadcasting, casting,
+accumulation, hooks, freeing and anomaly checks in the walk.
+
+Rules are written in minigrad's own ops, and those take NumPy arrays as well as Tensors. An ordinary backward runs
+the rules on bare arrays. With create_graph=True the very same rules run on Tensors, and so record themselves: that
+is all there is to higher-order gradients.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import traceback
+from collections.abc import Callable, Sequence
+from functools import wraps
+
+import numpy as np
+
+from . import dtypes
+from .modes import mode
+
+_HERE = os.path.dirname(__file__)
+
+# ---- a value and how it was made --------------------------------------------------------------------------------
+
+class Variable:
+    """An array, its gradient, and how it was made. Tensor adds the methods.
+
+    `_node` is what made it (None for a leaf), `_leaf` whether a leaf wants a gradient. `_version` counts in-place
+    writes in a list of one int, which all tensors that share the memory share; a tensor made in inference mode has
+    none. `_view` says of which base this is a view, and how to take that view again."""
+
+    __slots__ = ("__dict__", "__weakref__", "_grad", "_leaf", "_node", "_version", "_view", "array")
+
+    def __init__(self, array: np.ndarray, requires_grad: bool = False):
+        self.array = array if isinstance(array, np.ndarray) else np.asarray(array)
+        self._grad = self._node = self._view = None
+        self._leaf = requires_grad
+        self._version = None if mode.inference else [0]
+
+    def _edge(self) -> Node | Variable | None:
+        """Where a gradient for this tensor goes: to the node that made it, to the leaf itself, or nowhere."""
+        if self._view is not None and self._view.seen is not None and self._view.seen != self._version[0]:
+            self._view.renew(self)
+        return self._node if self._node is not None else self if self._leaf else None
+
+    @property
+    def requires_grad(self) -> bool:
+        return self._edge() is not None
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        if self.grad_fn is not None:
+            if not value:
+                raise RuntimeError("you can only change requires_grad flags of leaf variables. If you want to use a computed "
+                                   "variable in a subgraph that doesn't require differentiation use "
+                                   "var_no_grad = var.detach().")
+            return
+        if value and self.array.dtype.kind != "f":
+            raise RuntimeError("only Tensors of floating point dtype can require gradients")
+        if value and self._version is None and not mode.inference:
+            raise RuntimeError("Setting requires_grad=True on inference tensor outside InferenceMode is not allowed.")
+        self._leaf = bool(value)
+
+    @property
+    def grad_fn(self) -> Node | None:
+        self._edge()
+        return self._node
+
+    @property
+    def is_leaf(self) -> bool:
+        return self.grad_fn is None
+
+
+Tensor = Variable      # the class of the results; tensor.py, which stands on this module, puts its Tensor here
+
+
+def new_tensor(array: np.ndarray, requires_grad: bool = False) -> Tensor:
+    """A tensor around an array, which it does not copy."""
+    return Tensor(array, requires_grad)
+
+
+def tensor_with_edge(array: np.ndarray, edge: Node | Variable | None) -> Tensor:
+    """A passing tensor: this array, with its gradient going to that edge."""
+    t = Tensor(array)
+    t._node = edge
+    return t
+
+
+# ---- nodes ------------------------------------------------------------------------------------------------------
+
+next_sequence = itertools.count(1).__next__      # every node has a number, higher than those of its inputs
+
+
+class Node:
+    """One recorded op: `inputs` says for each differentiable input (rule, the rule's needs, edge, shape, dtype,
+    position), `saved` holds what the rules need, by position, the result last. A node knows its inputs' edges,
+    never its result's tensor: there are no reference cycles, and the graph goes when its last tensor goes."""
+
+    __slots__ = ("__weakref__", "hooks", "inputs", "retain", "saved", "seq", "trace", "versions")
+    rules: tuple = ()           # (position of the input, rule, positions of what the rule needs)
+    many = None                 # the same for each of a variadic op's *inputs, from a position on
+
+    def name(self) -> str:
+        return type(self).__name__
+
+    def __repr__(self) -> str:
+        return f"<{self.name()} object at {id(self):#x}>"
+
+    @property
+    def next_functions(self) -> tuple:
+        return tuple((e if isinstance(e, Node) else AccumulateGrad(e), 0) for e in self.edges())
+
+    def edges(self) -> list:
+        return [entry[2] for entry in self.inputs]
+
+    def gradients(self, g, wanted: Callable, create_graph: bool):
+        """Yield (edge, gradient) for the wanted inputs, given the gradient of the result."""
+        saved = self.unpack(create_graph)
+        for rule, needs, edge, shape, dtype, position in self.inputs:
+            if wanted(edge):
+                gi = rule(g, *[saved[i] if i >= 0 else shape if i == SHAPE else position for i in needs])
+                yield edge, None if gi is None else fit(gi, shape, dtype)
+
+    def unpack(self, create_graph: bool) -> list:
+        """What was saved, as arrays, or as Tensors that know where their gradients go. Refuses what has changed."""
+        if self.saved is None:
+            raise RuntimeError(
+                "Trying to backward through the graph a second time (or directly access saved tensors after they have "
+                "already been freed). Saved intermediate values of the graph are freed when you call .backward() or "
+                "autograd.grad(). Specify retain_graph=True if you need to backward through the graph a second time or "
+                "if you need to access saved tensors after calling backward.")
+        saved, edges = self.saved, None
+        for i, version, seen, unpack in self.versions:
+            if version[0] != seen:
+                raise RuntimeError(_modified(self, i, version[0], seen))
+            if saved is self.saved and (unpack or create_graph):
+                saved = list(saved)
+            if unpack:
+                saved[i] = unpack(saved[i])
+            if create_graph:
+                if edges is None:
+                    edges = {entry[5]: entry[2] for entry in self.inputs}
+                saved[i] = tensor_with_edge(saved[i], self if i == len(saved) - 1 else edges.get(i))
+        return saved
+
+    def release(self) -> None:
+        if self.versions:
+            self.saved, self.versions = None, ()
+
+
+class AccumulateGrad:
+    """The end of a path: what next_functions shows for a leaf."""
+
+    def __init__(self, variable: Variable):
+        self.variable = variable
+
+    def name(self) -> str:
+        return "AccumulateGrad"
+
+    next_functions = ()
+
+
+def fit(g, shape: tuple, dtype: np.dtype):
+    """A gradient in its source's shape (summed where the source was broadcast) and dtype."""
+    if g.shape != shape:
+        lead = len(g.shape) - len(shape)
+        dims = [d for d in range(len(g.shape)) if d < lead or shape[d - lead] == 1 != g.shape[d]]
+        g = g.sum(tuple(dims)).reshape(shape) if dims else g
+    if isinstance(g, Variable):
+        return g if g.array.dtype == dtype else g.to(dtypes.of(dtype))
+    return g if g.dtype == dtype else g.astype(dtype)
+
+
+SHAPE, POSITION = -1, -2        # what a rule may name besides arguments and the result
+
+
+def _modified(node: Node, i: int, now: int, seen: int) -> str:
+    value = node.saved[i]
+    own = i == len(node.saved) - 1
+    maker = next((e for e in ([node] if own else (en[2] for en in node.inputs if en[5] == i)) if isinstance(e, Node)), None)
+    which = f", which is output 0 of {maker.name()}," if maker else ""
+    what = f"[torch.{dtypes.of(value.dtype).tensor_type}Tensor {list(value.shape)}]"
+    return ("one of the variables needed for gradient computation has been modified by an inplace operation: "
+            f"{what}{which} is at version {now}; expected version {seen} instead. Hint: "
+            + ("the backtrace further above shows the operation that failed to compute its gradient." if mode.anomaly
+               is not None else "enable anomaly detection to find the operation that failed to compute its gradient, "
+               "with torch.autograd.set_detect_anomaly(True)."))
+
+
+def forward_traceback() -> list[str]:
+    """The user's lines that led to here, for anomaly detection."""
+    frames = [f for f in traceback.extract_stack() if not f.filename.startswith(_HERE)]
+    return traceback.format_list(frames)
+
+
+# ---- recording --------------------------------------------------------------------------------------------------
+
+def primitive(name: str | None = None, **rules: Callable) -> Callable:
+    """Make an op of a function of arrays: what it returns is its value, `rules` are its vjps by input.
+
+    The op takes Tensors and records; given bare arrays it is the function itself."""
+    def decorate(forward: Callable) -> Callable:
+        code = forward.__code__
+        params = code.co_varnames[:code.co_argcount]
+        variadic = code.co_varnames[code.co_argcount] if code.co_flags & 0x04 else None
+        place = {p: i for i, p in enumerate(params)} | {"out": len(params), "shape": SHAPE, "position": POSITION}
+        node_class = _node_class(name or forward.__name__.strip("_").title(), Node)
+        entries = {key: (rule, tuple(place[p] for p in rule.__code__.co_varnames[1:rule.__code__.co_argcount]))
+                   for key, rule in rules.items()}
+        node_class.rules = tuple((place[key], *entry) for key, entry in entries.items() if key != variadic)
+        node_class.many = entries.get(variadic)
+        first, defaults = code.co_argcount, forward.__defaults__ or ()
+
+        @wraps(forward)
+        def op(*args, **kwargs):
+            if kwargs or len(args) < first:
+                args = _bind(forward.__name__, params, defaults, args, kwargs)
+            raw, found = list(args), False
+            for i, a in enumerate(args):
+                if isinstance(a, Variable):
+                    raw[i], found = a.array, True
+            with np.errstate(all="ignore"):
+                value = forward(*raw)
+            if not found:
+                return value if any(isinstance(a, _ARRAYS) for a in raw) else _not_a_tensor(forward, args)
+            out = Tensor(value)
+            if mode.grad and (node_class.rules or node_class.many):
+                _record(node_class, out, args, raw, first)
+            return out
+
+        op.node_class = node_class
+        return op
+    return decorate
+
+
+_ARRAYS = (np.ndarray, np.generic)
+
+
+def _not_a_tensor(f: Callable, args: Sequence):
+    raise TypeError(f"{f.__name__}(): argument 'input' (position 1) must be Tensor, not {type(args[0]).__name__}")
+
+
+def _bind(name: str, params: Sequence[str], defaults: tuple, args: tuple, kwargs: dict) -> list:
+    values = dict(zip(params[len(params) - len(defaults):], defaults, strict=True)) | dict(zip(params, args, strict=False))
+    for key, value in kwargs.items():
+        if key not in params or key in params[:len(args)]:
+            raise TypeError(f"{name}() got an unexpected keyword argument '{key}'")
+        values[key] = value
+    missing = [p for p in params if p not in values]
+    if missing:
+        raise TypeError(f"{name}() missing {len(missing)} required positional arguments: " +
+                        ", ".join(f'"{p}"' for p in missing))
+    return [values[p] for p in params] + list(args[len(params):])
+
+
+def _node_class(name: str, base: type[Node]) -> type[Node]:
+    suffix = "" if name[-1].isdigit() or name in ("CopySlices", "CopyBackwards") else "Backward0"
+    return type(name + suffix, (base,), {"__slots__": (), "__module__": base.__module__})
+
+
+def _record(node_class: type[Node], out: Tensor, args: Sequence, raw: list, first: int) -> None:
+    """If an input wants a gradient, make `out` the result of a new node that saves what the rules name."""
+    entries = node_class.rules
+    if node_class.many:
+        entries = itertools.chain(entries, ((i, *node_class.many) for i in range(first, len(args))))
+    inputs, keep = [], ()
+    for i, rule, needs in entries:
+        a = args[i]
+        if isinstance(a, Variable):
+            edge = a._edge()
+            if edge is not None:
+                inputs.append((rule, needs, edge, a.array.shape, a.array.dtype, i))
+                keep += needs
+    if not inputs or out.array.dtype.kind != "f":
+        return
+    node = node_class()
+    node.inputs, node.seq, node.hooks, node.retain = inputs, next_sequence(), None, None
+    node.trace = forward_traceback() if mode.anomaly is not None else None
+    out._node = node
+    saved, versions = [None] * (len(raw) + 1), []
+    for i in keep:
+        if i < 0 or saved[i] is not None:
+            continue
+        owner, value = (args[i], raw[i]) if i < len(raw) else (out, out.array)
+        saved[i] = value
+        if isinstance(owner, Variable):
+            version = owner._version
+            if version is None:
+                raise RuntimeError(
+                    "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference "
+                    "mode in computation tracked by autograd. To work around this, you can make a clone to get a "
+                    "normal tensor and use it in autograd, or use `torch.no_grad()` instead of "
+                    "`torch.inference_mode()`.")
+            packed = None
+            if mode.pack is not None and value.dtype.kind == "f":
+                saved[i], packed = mode.pack(value), mode.unpack
+            versions.append((i, version, version[0], packed))
+    node.saved, node.versions = saved, versions
+
+
+def composite(name: str | Callable | None = None) -> Callable:
+    """A function composed of ops, shown as one: the node that makes its result carries its name, as in torch."""
+    if callable(name):
+        return composite()(name)
+
+    def decorate(f: Callable) -> Callable:
+        shown = name or f.__name__.strip("_").title().replace("_", "")
+
+        @wraps(f)
+        def composed(*args, **kwargs):
+            if kwargs:
+                kwargs = {_NUMPY_NAMES.get(k, k): v for k, v in kwargs.items()}
+            mark = next_sequence()
+            result = f(*args, **kwargs)
+            for t in result if isinstance(result, tuple | list) else (result,):
+                if isinstance(t, Variable) and t._node is not None and t._node.seq > mark:
+                    t._node.__class__ = renamed(type(t._node), shown)
+            return result
+        return composed
+    return decorate
+
+
+_NUMPY_NAMES = {"axis": "dim", "keepdims": "keepdim"}        # torch takes NumPy's names for these, and so do we
+_classes: dict = {}
+
+
+def renamed(cls: type[Node], name: str) -> type[Node]:
+    key = (cls, name)
+    if key not in _classes:
+        _classes[key] = _node_class(name, cls)
+    return _classes[key]

@@ -1,0 +1,171 @@
+"""Views and in-place writes, with torch's rules.
+
+NumPy already makes a write visible through every view of the memory. What is left to do: count the writes, so that
+backward can refuse a value that changed after it was saved; give every tensor that sees the write its new history;
+and refuse what torch refuses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import wraps
+
+import numpy as np
+
+from . import dtypes
+from .graph import Node, Tensor, Variable, next_sequence, primitive, renamed, tensor_with_edge
+from .modes import enable_grad, mode
+
+class View:
+    """How to take a view again: `steps` lead from the base to it, as nested (earlier steps, op, arguments).
+
+    After an in-place write through any of its views, a base has a new history, and every view of it gets a new one
+    when it is next asked for: that of the same steps from the base."""
+
+    __slots__ = ("base", "kind", "seen", "steps")
+
+    def __init__(self, base: Tensor, steps: tuple, seen: int | None, kind: str | None):
+        self.base, self.steps, self.seen, self.kind = base, steps, seen, kind
+
+    def renew(self, view: Tensor) -> None:
+        self.seen = view._version[0]
+        if self.base._edge() is not None:
+            with enable_grad():
+                view._node = take_view(tensor_with_edge(self.base.array, self.base._edge()), self.steps)._node
+            if view._node is not None:
+                view._node.__class__ = renamed(type(view._node), "AsStrided")
+
+
+def view_primitive(name: str | None = None, **rules: Callable) -> Callable:
+    """A primitive whose value shares the first input's memory, and whose result is a view in torch's sense."""
+    def decorate(forward: Callable) -> Callable:
+        take = primitive(name, **rules)(forward)
+
+        @wraps(forward)
+        def op(source, *args):
+            out = take(source, *args)
+            if isinstance(out, Variable):
+                mark_view(out, source, op, args)
+            return out
+        return op
+    return decorate
+
+
+def take_view(base, steps: tuple):
+    """Follow a view's steps from another base (a Tensor or an array of the same layout)."""
+    path = []
+    while steps:
+        steps, op, args = steps
+        path.append((op, args))
+    for op, args in reversed(path):
+        base = op(base, *args)
+    return base
+
+
+def mark_view(out: Tensor, source: Tensor, op: Callable, args: Sequence) -> None:
+    """Make `out` a view of what `source` views, if NumPy did share the memory (a reshape may have copied)."""
+    if out.array is not source.array and out.array.size and not np.may_share_memory(out.array, source.array):
+        return
+    out._version = source._version
+    base, steps, kind = source, (), None
+    if source._view is not None:
+        base, steps, kind = source._view.base, source._view.steps, source._view.kind
+    if kind is None:
+        kind = "inference" if mode.inference else None if mode.grad else "no_grad"
+    out._view = View(base, (steps, op, tuple(args)), out._version and out._version[0], kind)
+
+
+def mark_multiple(views: Iterable[Tensor], name: str) -> tuple[Tensor, ...]:
+    """Views that one op returned together, which torch does not let be written to in grad mode."""
+    views = tuple(views)
+    for i, v in enumerate(views):
+        if isinstance(v, Variable) and v._view is not None:
+            v._view.kind = v._view.kind or f"Output {i} of {name}"
+    return views
+
+
+def check_inplace(t: Tensor) -> None:
+    """torch's conditions for a write in place."""
+    if t._version is None and not mode.inference:
+        raise RuntimeError("Inplace update to inference tensor outside InferenceMode is not allowed. You can make a clone "
+                           "to get a normal tensor before doing inplace update.")
+    if any(n > 1 and s == 0 for n, s in zip(t.array.shape, t.array.strides, strict=True)):
+        raise RuntimeError("unsupported operation: more than one element of the written-to tensor refers to a single "
+                           "memory location. Please clone() the tensor before performing the operation.")
+    if not mode.grad:
+        return
+    view = t._view
+    if view is None:
+        if t._node is None and t._leaf:
+            raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
+    elif t.requires_grad or view.base.requires_grad:
+        _check_view(t, view)
+
+
+def _check_view(t: Tensor, view: View) -> None:
+    if view.kind == "no_grad":
+        raise RuntimeError(
+            "A view was created in no_grad mode and is being modified inplace with grad mode enabled. Given that this use "
+            "case is ambiguous and error-prone, it is forbidden. You can clarify your code by moving both the view and "
+            "the inplace either both inside the no_grad block (if you don't want the inplace to be tracked) or both "
+            "outside (if you want the inplace to be tracked).")
+    if view.kind:
+        raise RuntimeError(
+            f"{view.kind} is a view and is being modified inplace. This view is the output of a function that returns "
+            "multiple views. Such functions do not allow the output views to be modified inplace. You should replace the "
+            "inplace operation by an out-of-place one.")
+    if view.base._leaf and view.base._node is None:
+        raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
+
+
+def assign(t: Tensor, compute: Callable[[], Tensor], write: Callable) -> Tensor:
+    """t <- compute(), in place: the write is seen through every view of the memory, and in the history of every tensor
+    that views it. `compute` is the ordinary op, so an in-place op's derivative is the op's.
+
+    `write(base, value, steps)` is the primitive that replaces a view's elements; it becomes the base's history."""
+    check_inplace(t)
+    mark = next_sequence()
+    result = compute()
+    value = result.array
+    if value.shape != t.array.shape:
+        raise RuntimeError(f"output with shape {list(t.array.shape)} doesn't match the broadcast shape {list(value.shape)}")
+    if not dtypes.can_cast(dtypes.of(value.dtype), dtypes.of(t.array.dtype)):
+        raise RuntimeError(f"result type {dtypes.of(value.dtype).tensor_type} can't be cast to the desired output type "
+                           f"{dtypes.of(t.array.dtype).tensor_type}")
+    if value.dtype != t.array.dtype:
+        result = result.to(t.dtype)
+    node, view, new_base = result._node, t._view, None
+    if node is not None:
+        _keep_old_values(node, t.array, mark)
+        if view is not None:
+            _check_view(t, view)
+    if view is not None and mode.grad and (node is not None or view.base._edge() is not None):
+        new_base = write(tensor_with_edge(view.base.array, view.base._edge()), result, view.steps)
+    np.copyto(t.array, result.array)
+    if t._version is not None:
+        t._version[0] += 1
+    if new_base is not None:
+        view.base._node = new_base._node
+    elif node is not None and view is None:
+        if t._node is not None and t._node.retain and t._node.retain() is t:
+            node.retain, t._node.retain = t._node.retain, None
+        t._node = node
+        if node.versions and node.versions[-1][1] is result._version:         # it saved its result: that is now t
+            i, _, _, unpack = node.versions[-1]
+            node.versions[-1] = (i, t._version, t._version[0], unpack)
+    return t
+
+
+def _keep_old_values(node: Node, memory: np.ndarray, mark: int) -> None:
+    """What the nodes of an in-place op saved of the memory that is about to be overwritten moves to a copy."""
+    stack, met = [node], set()
+    while stack:
+        node = stack.pop()
+        if isinstance(node, Variable) or node.seq <= mark or node in met:
+            continue
+        met.add(node)
+        stack.extend(node.edges())
+        for k, (i, _, _, unpack) in enumerate(node.versions):
+            if unpack is None and np.may_share_memory(node.saved[i], memory):
+                node.saved[i] = node.saved[i].copy()
+                node.versions[k] = (i, [0], 0, None)
