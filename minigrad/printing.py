@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigrad import dtypes
+from . import dtypes
 
 if TYPE_CHECKING:
-    from minigrad.tensor import Tensor
+    from .tensor import Tensor
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def tensor_repr(t: Tensor) -> str:
     if t.dtype not in told:
         notes.append(f"dtype={t.dtype}")
     if t.grad_fn is not None:
-        notes.append(f"grad_fn=<{t.grad_fn.name().rpartition('::')[2]}>")
+        notes.append(f"grad_fn=<{t.grad_fn.name()}>")
     elif t.requires_grad:
         notes.append("requires_grad=True")
 
