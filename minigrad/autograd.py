@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from .graph import Node, Tensor, Variable, new_tensor, primitive, tensor_with_edge  # noqa: F401
-from .modes import (enable_grad, inference_mode, is_grad_enabled, is_inference_mode_enabled, mode,  # noqa: F401
-                    no_grad, set_grad_enabled, Settings)
+from .graph import Node, Tensor, Variable, new_tensor
+from .modes import (Quiet, Settings, enable_grad, inference_mode, is_grad_enabled, is_inference_mode_enabled, mode, no_grad,
+                    set_grad_enabled)
 
 # ---- the walk ---------------------------------------------------------------------------------------------------
 
@@ -32,31 +32,34 @@ def walk(roots: Sequence, gradients: Sequence, retain_graph: bool, create_graph:
     for root, g in zip(roots, gradients, strict=True):
         pending[root] = pending[root] + g if root in pending else g
     del gradients
-    g = None
-    with Settings(grad=create_graph), np.errstate(all="ignore"):
-        for node in order:
-            if node not in pending or not wanted(node):
-                continue
-            g = pending.pop(node)
-            hooks = node.hooks if isinstance(node, Node) else node.__dict__.get("_hooks")
-            if hooks:
-                g = _run_hooks(hooks, g)
-            if targets is not None and node in targets:
-                found[node] = g
-            if isinstance(node, Variable):
-                if accumulate:
-                    _accumulate(node, g)
-                continue
-            if node.retain is not None and (t := node.retain()) is not None:
-                t._grad = g if isinstance(g, Variable) else new_tensor(np.array(g))
-            for edge, gi in node.gradients(g, wanted, create_graph):
-                if gi is not None:
-                    if mode.anomaly is not None:
-                        suspect = _inspect(node, gi, suspect)
-                    pending[edge] = pending[edge] + gi if edge in pending else gi
-            gi = None                       # the walk keeps nothing alive but what is pending
-            if not retain_graph:
-                node.release()
+    g = gi = None
+    former, mode.grad = mode.grad, create_graph
+    try:
+        with Quiet():
+            for node in order:
+                if node not in pending or not wanted(node):
+                    continue
+                g = pending.pop(node)
+                if node.hooks is not None:
+                    g = _run_hooks(node.hooks, g)
+                if targets is not None and node in targets:
+                    found[node] = g
+                if isinstance(node, Variable):
+                    if accumulate:
+                        _accumulate(node, g)
+                    continue
+                if node.retain is not None and (t := node.retain()) is not None:
+                    t._grad = g if isinstance(g, Variable) else new_tensor(np.array(g))
+                for edge, gi in node.gradients(g, wanted, create_graph):
+                    if gi is not None:
+                        if mode.anomaly is not None:
+                            suspect = _inspect(node, gi, suspect)
+                        pending[edge] = pending[edge] + gi if edge in pending else gi
+                gi = None                       # the walk keeps nothing alive but what is pending
+                if not retain_graph:
+                    node.release()
+    finally:
+        mode.grad = former
     return found
 
 
@@ -67,18 +70,24 @@ def _everything(edge) -> bool:
 def _order(roots: Iterable) -> list:
     """All that the roots lead to, each before what it was made from. A leaf, which has no number, comes right after
     the last node that feeds it."""
-    rank, stack = {}, list(roots)
+    rank, stack = {}, []
     for root in roots:
-        rank[root] = root.seq if isinstance(root, Node) else float("inf")
+        if isinstance(root, Node):
+            rank[root] = root.seq
+            stack.append(root)
+        else:
+            rank[root] = float("inf")
     while stack:
         node = stack.pop()
-        if isinstance(node, Node):
-            for edge in node.edges():
-                if not isinstance(edge, Node):
-                    rank[edge] = min(rank.get(edge, node.seq), node.seq - 0.5)
-                elif edge not in rank:
-                    rank[edge] = edge.seq
-                    stack.append(edge)
+        before = node.seq - 0.5
+        for entry in node.inputs:
+            edge = entry[2]
+            if isinstance(edge, Variable):
+                if rank.get(edge, before) >= before:
+                    rank[edge] = before
+            elif edge not in rank:
+                rank[edge] = edge.seq
+                stack.append(edge)
     return sorted(rank, key=rank.__getitem__, reverse=True)
 
 
@@ -103,8 +112,9 @@ def _accumulate(leaf: Tensor, g) -> None:
         former._version[0] += 1
     else:
         leaf._grad = new_tensor(np.asarray(former.array + g))
-    for hook in tuple(leaf.__dict__.get("_post_hooks", {}).values()):
-        hook(leaf)
+    if leaf.post_hooks is not None:
+        for hook in tuple(leaf.post_hooks.values()):
+            hook(leaf)
 
 
 def _is_ours(g, leaf: Tensor) -> bool:
@@ -265,3 +275,13 @@ def _inspect(node: Node, g, suspect: str | None) -> str | None:
         first = "" if suspect == node.name() else f" The first non-finite gradient was made by '{suspect}'."
         raise RuntimeError(f"Function '{node.name()}' returned nan values in its 0th output.{first}{line}")
     return suspect
+
+
+# ---- the rest of torch.autograd's names, from where they are defined ---------------------------------------------
+
+from .function import Function, FunctionCtx  # noqa: E402
+from .gradcheck import gradcheck, gradgradcheck  # noqa: E402
+
+__all__ = ["Function", "FunctionCtx", "Node", "Tensor", "Variable", "backward", "detect_anomaly", "enable_grad", "grad",
+           "gradcheck", "gradgradcheck", "inference_mode", "is_anomaly_enabled", "is_grad_enabled",
+           "is_inference_mode_enabled", "new_tensor", "no_grad", "set_detect_anomaly", "set_grad_enabled", "walk"]

@@ -31,7 +31,7 @@ from functools import wraps
 import numpy as np
 
 from . import dtypes
-from .modes import mode
+from .modes import Quiet, mode
 
 _HERE = os.path.dirname(__file__)
 
@@ -44,11 +44,12 @@ class Variable:
     writes in a list of one int, which all tensors that share the memory share; a tensor made in inference mode has
     none. `_view` says of which base this is a view, and how to take that view again."""
 
-    __slots__ = ("__dict__", "__weakref__", "_grad", "_leaf", "_node", "_version", "_view", "array")
+    __slots__ = ("__dict__", "__weakref__", "_grad", "_leaf", "_node", "_version", "_view", "array", "hooks",
+                 "post_hooks")
 
     def __init__(self, array: np.ndarray, requires_grad: bool = False):
         self.array = array if isinstance(array, np.ndarray) else np.asarray(array)
-        self._grad = self._node = self._view = None
+        self._grad = self._node = self._view = self.hooks = self.post_hooks = None
         self._leaf = requires_grad
         self._version = None if mode.inference else [0]
 
@@ -234,7 +235,7 @@ def primitive(name: str | None = None, **rules: Callable) -> Callable:
             for i, a in enumerate(args):
                 if isinstance(a, Variable):
                     raw[i], found = a.array, True
-            with np.errstate(all="ignore"):
+            with Quiet():
                 value = forward(*raw)
             if not found:
                 return value if any(isinstance(a, _ARRAYS) for a in raw) else _not_a_tensor(forward, args)

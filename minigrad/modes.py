@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 from functools import wraps
 
+import numpy as np
+
 
 class _Mode(threading.local):
     grad = True              # record what is computed
@@ -122,3 +124,26 @@ def is_grad_enabled() -> bool:
 
 def is_inference_mode_enabled() -> bool:
     return mode.inference
+
+
+# ---- NumPy's warnings -------------------------------------------------------------------------------------------
+
+# torch computes 1/0 and overflows in silence, and so do we. np.errstate does that, but costs more than adding 64
+# numbers; what it sets is a context variable, which we set directly where this NumPy has it by that name.
+try:
+    from numpy._core.umath import _extobj_contextvar, _make_extobj
+    _SILENT = _make_extobj(all="ignore")
+
+    class Quiet:
+        """np.errstate(all="ignore"), quickly."""
+
+        __slots__ = ("_token",)
+
+        def __enter__(self):
+            self._token = _extobj_contextvar.set(_SILENT)
+
+        def __exit__(self, *exc):
+            _extobj_contextvar.reset(self._token)
+except ImportError:                                            # pragma: no cover (another NumPy)
+    def Quiet():
+        return np.errstate(all="ignore")

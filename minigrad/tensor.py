@@ -23,7 +23,7 @@ from .utils.hooks import RemovableHandle, add_hook
 
 
 class Tensor(elementwise.Methods, reduce.Methods, shape.Methods, index.Methods, linalg.Methods, creation.Methods,
-             Variable):
+             random.Methods, Variable):
     """A multi-dimensional array that remembers how it was computed."""
 
     __slots__ = ()
@@ -190,11 +190,10 @@ class Tensor(elementwise.Methods, reduce.Methods, shape.Methods, index.Methods, 
         node = self.grad_fn
         if node is None and not self._leaf:
             raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
-        if node is None:
-            return add_hook(self.__dict__.setdefault("_hooks", {}), hook)
-        if node.hooks is None:
-            node.hooks = {}
-        return add_hook(node.hooks, hook)
+        owner = self if node is None else node
+        if owner.hooks is None:
+            owner.hooks = {}
+        return add_hook(owner.hooks, hook)
 
     def register_post_accumulate_grad_hook(self, hook: Callable[[Tensor], None]) -> RemovableHandle:
         """Call hook(leaf) when its gradient has been accumulated."""
@@ -202,7 +201,9 @@ class Tensor(elementwise.Methods, reduce.Methods, shape.Methods, index.Methods, 
             raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
         if not self._leaf:
             raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
-        return add_hook(self.__dict__.setdefault("_post_hooks", {}), hook)
+        if self.post_hooks is None:
+            self.post_hooks = {}
+        return add_hook(self.post_hooks, hook)
 
     @property
     def _base(self) -> Tensor | None:
