@@ -153,6 +153,20 @@ def filled_like(*args: Any) -> Callable:
     return lambda d: ((d.tensor(), *args), {"dtype": torch.float32} if d.flag() else {})
 
 
+def ranked(d: Draw, least: int) -> tuple:
+    """x, k, dim: the k-th or the k first along a dimension, k now and then one too many."""
+    x = d.tensor()
+    dim = d.dim(x.ndim)
+    n = x.shape[dim] if x.ndim else 1
+    return x, d.int(least, max(n + d.pick([0, 0, 0, 1]), least)), dim
+
+
+def windows(d: Draw) -> tuple:
+    x = d.tensor(d.shape(1, 3, 1))
+    dim = d.dim(x.ndim)
+    return x, dim, d.int(0, x.shape[dim]), d.int(1, 2)
+
+
 def square_dims(d: Draw) -> dict:
     return {"offset": d.int(-2, 2), "dim1": 0, "dim2": -1}
 
@@ -324,7 +338,7 @@ ROWS: list[Row] = [
     Row("linspace", lambda d: ((d.int(-4, 4), d.int(-4, 4), d.int(0, 9)), {"dtype": d.dtype})),
     *rows("new_ones new_zeros", lambda d: (d.tensor(), d.shape())),
     Row("new_full", lambda d: (d.tensor(), d.shape(), 2)),
-    *rows("tril triu", like(lambda d, x: d.int(-3, 3), min_dims=1)),
+    *rows("tril triu", like(lambda d, x: d.int(-3, 3), min_dims=2)),
     *rows("tril_indices triu_indices", lambda d: (d.int(0, 4), d.int(0, 4), d.int(-3, 3))),
     Row("meshgrid", lambda d: (tuple(d.tensors([d.shape(0, 1) for _ in "xy"])), {"indexing": d.pick(["ij", "xy"])})),
     Row("scalar_tensor", lambda d: ((d.int(0, 3),), {"dtype": d.dtype})),
@@ -374,8 +388,8 @@ ROWS: list[Row] = [
     *rows("cumsum cumprod logcumsumexp", along()),
     Row("cummax", along()),
     *rows("softmax log_softmax", along(dtype=(torch.float32, torch.float64))),
-    Row("topk", lambda d: (x := d.tensor(), d.int(0, 4), d.dim(x.ndim), d.flag()), ordered=False),
-    Row("kthvalue", lambda d: (x := d.tensor(), d.int(1, 4), d.dim(x.ndim)), ordered=False),
+    Row("topk", lambda d: (*ranked(d, 0), d.flag()), ordered=False),
+    Row("kthvalue", lambda d: ranked(d, 1), ordered=False),
     *rows(
         "sort argsort", lambda d: ((x := d.tensor(),), {"dim": d.dim(x.ndim), "descending": d.flag(), "stable": True})
     ),
@@ -411,12 +425,12 @@ ROWS: list[Row] = [
     Row("select", like(a_dim, lambda d, x: d.int(-2, 2), min_dims=1)),
     Row("flip", like(lambda d, x: d.dims(x.ndim))),
     Row("roll", like(lambda d, x: d.int(-3, 3), a_dim)),
-    Row("diag", like(lambda d, x: d.int(-2, 2), max_dims=2)),
+    Row("diag", like(lambda d, x: d.int(-2, 2), min_dims=1, max_dims=2)),
     Row("diagonal", lambda d: ((d.tensor(d.shape(2, 3)),), square_dims(d))),
     Row("diag_embed", lambda d: ((d.tensor(d.shape(1, 2)),), square_dims(d))),
     *rows("contiguous clone ravel", unary()),
     Row("rot90", like(lambda d, x: d.int(-3, 3), lambda d, x: (0, 1), min_dims=2)),
-    Row("unfold", like(a_dim, lambda d, x: d.int(0, 3), lambda d, x: d.int(1, 2))),
+    Row("unfold", windows),
     # indexing
     Row("__getitem__", like(some_key, min_dims=1, min_side=1)),
     Row(

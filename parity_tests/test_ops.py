@@ -40,7 +40,8 @@ by_name = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 
 @st.composite
 def calls(draw: Callable, row: Row, dtypes: tuple = DTYPES, **kwargs: bool) -> Call:
-    dtype = draw(st.sampled_from(dtypes if row.ordered else [d for d in dtypes if d is not torch.bool]))
+    wanted = [d for d in (*dtypes, *FLOATS) if d in dtypes and (row.ordered or d is not torch.bool)]  # floats twice
+    dtype = draw(st.sampled_from(wanted))
     return row.call(Draw(draw, dtype, distinct=not row.ordered, **kwargs))
 
 
