@@ -1,339 +1,569 @@
-"""torch's CPU random stream, to the last bit (torch 2.13).
-
-One Mersenne Twister (MT19937) serves every draw on the CPU, word by word and in the order of memory, so the stream
-does not depend on the number of threads. NumPy has the same engine: `RandomState.randint` over the full range of
-uint32 or uint64 hands out its words in bulk, in torch's order (of a 64-bit word the high half first), and NumPy has
-frozen RandomState's stream for good.
-
-A Generator's draws return NumPy arrays. Below it stand torch's functions of Tensors, and the in-place methods of
-Tensor, each as a function of the tensor.
-"""
+"""torch's random functions: of a shape, of a tensor, and in place. The numbers come from minigrad/generator.py."""
 
 from __future__ import annotations
 
-import math
-import os
-from collections.abc import Sequence
+import threading
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from operator import index
 
 import numpy as np
 
-from .autograd import Variable, new_tensor
-from .kernels.normal import BLOCK, BoxMuller, box_muller64, fma32, fma64, libm, polar
+from . import dtypes
+from .creation import check_device
+from .generator import Generator, axes_by_stride, in_memory_order
+from .graph import Tensor, Variable, new_tensor, primitive
+from .ops.shape import write
+from .views import assign
 
-DEFAULT_SEED = 67280421310721
-STATE_BYTES = 5056
-WIDE_RANGE = 1 << 28             # a range of integers this large takes two words a draw
+# ---- the default generator --------------------------------------------------------------------------------------
 
-
-class Generator:
-    """A stream of random numbers: the engine, its seed, and one normal left over from a pair."""
-
-    def __init__(self):
-        self._words = np.random.RandomState(np.random.MT19937(0))
-        self._seed_with(DEFAULT_SEED)
-
-    # ---- seed and state -----------------------------------------------------------------------------------------
-
-    def manual_seed(self, seed: int) -> Generator:
-        """Start the stream over from a seed in [−2⁶³, 2⁶⁴); a negative one counts back from 2⁶⁴."""
-        if type(seed) is not int:
-            raise RuntimeError(f"manual_seed expected a long, but got {type(seed).__name__}")
-        if not -2**63 <= seed < 2**64:
-            raise ValueError(f"Overflow when unpacking long long: a seed lies in [-2**63, 2**64), got {seed}")
-        return self._seed_with(seed % 2**64)
-
-    def seed(self) -> int:
-        """Start over from a seed that the operating system picks, and return it."""
-        self._seed_with(int.from_bytes(os.urandom(8), "little"))
-        return self._seed
-
-    def initial_seed(self) -> int:
-        return self._seed
-
-    def _seed_with(self, seed: int) -> Generator:
-        self._seed = seed
-        self._words.seed(seed & 0xFFFFFFFF)            # the engine takes 32 bits of it
-        self._fresh, self._spare = True, None
-        return self
-
-    def get_state(self):
-        """The state as torch keeps it, a uint8 tensor of 5056 bytes."""
-        return new_tensor(self.state_bytes())
-
-    def set_state(self, new_state) -> Generator:
-        """Continue from a state that get_state returned, here or in torch."""
-        if not isinstance(new_state, Variable):
-            raise TypeError(f"expected a torch.ByteTensor, but got {type(new_state).__name__}")
-        if new_state.array.dtype != np.uint8:
-            raise TypeError("RNG state must be a torch.ByteTensor")
-        self.set_state_bytes(new_state.array)
-        return self
-
-    def clone_state(self) -> Generator:
-        """Another generator, which continues where this one is."""
-        clone = Generator()
-        clone.set_state_bytes(self.state_bytes())
-        return clone
-
-    def state_bytes(self) -> np.ndarray:
-        """seed; words left before the next refill, and a flag; position; 624 words of 8 bytes; the spare normal among
-        numbers that are always 0; whether there is one; a flag for a spare float32, which the CPU never has."""
-        _, key, position, _, _ = self._words.get_state()
-        left, position = (1, 0) if self._fresh else (625 - position, position)
-        state = np.zeros(STATE_BYTES // 8, np.uint64)
-        state[:3] = self._seed, left | 1 << 32, position
-        state[3:627] = key
-        state[630] = self._spare is not None
-        state.view(np.float64)[628] = self._spare or 0.0
-        return state.view(np.uint8)
-
-    def set_state_bytes(self, state: np.ndarray) -> None:
-        if state.size != STATE_BYTES:
-            raise RuntimeError(f"Expected a CPUGeneratorImplState of size {STATE_BYTES} but found the input RNG state "
-                               f"size to be {state.size}")
-        state = np.frombuffer(state.tobytes(), np.uint64)
-        left, seeded, position = int(state[1]) & 0xFFFFFFFF, int(state[1]) >> 32 & 0xFF, int(state[2])
-        fresh = (left, position) == (1, 0)
-        if not seeded or not (fresh or (1 <= position <= 624 and left + position == 625)):
-            raise RuntimeError("Invalid mt19937 state")
-        self._seed, self._fresh = int(state[0]), fresh
-        self._words.set_state(("MT19937", state[3:627].astype(np.uint32), 624 if fresh else position))
-        self._spare = float(state.view(np.float64)[628]) if int(state[630]) & 0xFFFFFFFF else None
-
-    def get_offset(self) -> int:
-        raise RuntimeError("CPU Generator does not use offset")
-
-    def set_offset(self, offset: int) -> None:
-        raise RuntimeError("CPU Generator does not use offset")
-
-    # ---- words --------------------------------------------------------------------------------------------------
-
-    def words32(self, n: int) -> np.ndarray:
-        if n:
-            self._fresh = False
-        return self._words.randint(0, 1 << 32, size=n, dtype=np.uint32)
-
-    def words64(self, n: int) -> np.ndarray:
-        if n:
-            self._fresh = False
-        return self._words.randint(0, 1 << 64, size=n, dtype=np.uint64)
-
-    def unit32(self, n: int) -> np.ndarray:
-        """float32 uniforms: the low 24 bits of a word."""
-        k = self.words32(n)
-        k &= np.uint32((1 << 24) - 1)
-        u = k.view(np.int32).astype(np.float32)
-        u *= np.float32(2.0**-24)
-        return u
-
-    def unit64(self, n: int) -> np.ndarray:
-        """float64 uniforms: the low 53 bits of two words."""
-        k = self.words64(n)
-        k &= np.uint64((1 << 53) - 1)
-        u = k.view(np.int64).astype(np.float64)
-        u *= 2.0**-53
-        return u
-
-    # ---- real numbers -------------------------------------------------------------------------------------------
-
-    def uniform(self, shape: Sequence[int], low: float = 0.0, high: float = 1.0, dtype=np.float32) -> np.ndarray:
-        """fma(u, high − low, low); what rounding brings up to `high`, which is excluded, becomes `low`."""
-        dtype, n = np.dtype(dtype), math.prod(shape)
-        out = np.empty(n, dtype)
-        wide = dtype == np.float64
-        real = np.float64 if wide else np.float32      # float16 is drawn in float32
-        low, high = real(low), real(high)
-        extent = high - low
-        for start in range(0, n, 2 * BLOCK):
-            part = out[start:start + 2 * BLOCK]
-            u = self.unit64(part.size) if wide else self.unit32(part.size)
-            if low != 0:
-                u = fma64(u, extent, low) if wide else fma32(u.astype(np.float64), extent, low).astype(np.float32)
-            elif extent != 1:
-                u *= extent
-            part[...] = u
-            if low != 0 or extent != 1 or dtype == np.float16:
-                part[part == dtype.type(high)] = low
-        return out.reshape(shape)
-
-    def normal(self, shape: Sequence[int], mean: float = 0.0, std: float = 1.0, dtype=np.float32,
-               contiguous: bool = True) -> np.ndarray:
-        """fma(z, std, mean). torch draws in blocks of 16 if the tensor is contiguous and has so many, else by one."""
-        dtype, n = np.dtype(dtype), math.prod(shape)
-        if n < 16 or not contiguous:
-            return _narrow(fma64(self._normals_by_one(n), std, mean), dtype).reshape(shape)
-        out = np.empty(n, np.float64 if dtype == np.float64 else np.float32)
-        whole, part = n - n % 16, n % 16
-        if dtype == np.float64:
-            def fill(o):
-                o[...] = box_muller64(self.unit64(o.size), mean, std)
-        else:
-            transform = BoxMuller(min(whole // 2, BLOCK))
-
-            def fill(o):
-                transform(self.words32(o.size), o, mean, std)
-        for start in range(0, whole, 2 * BLOCK):
-            fill(out[start:min(start + 2 * BLOCK, whole)])
-        if part:                                       # the last sixteen, most of them drawn already, are drawn anew
-            if dtype != np.float16:                    # (for the others, torch draws the uniforms of the rest first)
-                self.words32(part) if dtype == np.float32 else self.words64(part)
-            fill(out[n - 16:])
-        return _narrow(out, dtype).reshape(shape)
-
-    def _normals_by_one(self, n: int) -> np.ndarray:
-        """Standard normals in float64, drawn in pairs: the second of a pair is kept for the next call."""
-        if n == 0:
-            return np.empty(0)
-        kept = [] if self._spare is None else [self._spare]
-        u = self.unit64((n - len(kept) + 1) // 2 * 2)
-        z = np.concatenate([kept, np.stack(polar(u[0::2], u[1::2]), axis=1).ravel()])
-        self._spare = float(z[n]) if z.size > n else None
-        return z[:n]
-
-    def exponential(self, shape: Sequence[int], lambd: float = 1.0, dtype=np.float32) -> np.ndarray:
-        """−ln(1 − u)/lambd, in float64."""
-        u = self.unit64(math.prod(shape))
-        np.negative(u, out=u)
-        scale = -1.0 / lambd
-        if dtype == np.float64:
-            return (scale * libm(math.log1p, u)).reshape(shape)
-        # NumPy's log1p is within a few units of the last place of the C library's, and after rounding to float32 the
-        # same, unless a tie of float32 is that near: there the C library decides.
-        out = scale * np.log1p(u)
-        near = np.flatnonzero(np.abs((out.view(np.int64) & 0x1FFFFFFF) - 0x10000000) < 16)
-        if near.size:
-            out[near] = scale * libm(math.log1p, u[near])
-        return _narrow(out, dtype).reshape(shape)
-
-    def log_normal(self, shape: Sequence[int], mean: float = 1.0, std: float = 2.0, dtype=np.float32) -> np.ndarray:
-        z = self._normals_by_one(math.prod(shape))
-        return _narrow(libm(_exp, fma64(z, std, mean)), dtype).reshape(shape)
-
-    def cauchy(self, shape: Sequence[int], median: float = 0.0, sigma: float = 1.0, dtype=np.float32) -> np.ndarray:
-        u = self.unit64(math.prod(shape))
-        return _narrow(fma64(libm(math.tan, math.pi * (u - 0.5)), sigma, median), dtype).reshape(shape)
-
-    def geometric(self, shape: Sequence[int], p: float, dtype=np.float32) -> np.ndarray:
-        u = self.unit64(math.prod(shape))
-        return _narrow(np.ceil(libm(_log, u) / math.log1p(-p)), dtype).reshape(shape)
-
-    # ---- integers -----------------------------------------------------------------------------------------------
-
-    def integers(self, shape: Sequence[int], low: int, high: int, dtype=np.int64) -> np.ndarray:
-        """low + word mod (high − low); with the full range of 64 bits, the word itself."""
-        extent, n = high - low, math.prod(shape)
-        if extent >= WIDE_RANGE:
-            v = self.words64(n)
-            if extent < 1 << 64:
-                v %= np.uint64(extent)
-            v += np.uint64(low % 2**64)                # modulo 2⁶⁴, as two's complement
-            v = v.view(np.int64)
-        else:
-            v = self.words32(n)
-            v %= np.uint32(extent)
-            v = v.astype(np.int64)
-            v += low
-        return v.astype(dtype, copy=False).reshape(shape)
-
-    def permutation(self, n: int) -> np.ndarray:
-        """0 … n−1 in random order: for i = 0 … n−2, element i changes places with one of i … n−1."""
-        if n >= (2**32 - 1) // 20:
-            raise NotImplementedError("randperm of more than 214 million: torch has another algorithm for these")
-        if n < 2:
-            return np.arange(n)
-        partner = self.words32(n - 1)
-        partner %= np.arange(n, 1, -1, dtype=np.uint32)
-        partner += np.arange(n - 1, dtype=np.uint32)
-        return _swap_all(partner, n)
-
-    # ---- choices ------------------------------------------------------------------------------------------------
-
-    def bernoulli(self, shape: Sequence[int], p: float = 0.5, dtype=np.float32) -> np.ndarray:
-        """u < p for float64 u, decided on the integers: k/2⁵³ < p."""
-        n = math.prod(shape)
-        out = np.empty(n, dtype)
-        limit = np.uint64(math.ceil(math.ldexp(p, 53)))
-        for start in range(0, n, BLOCK):
-            part = out[start:start + BLOCK]
-            k = self.words64(part.size)
-            k &= np.uint64((1 << 53) - 1)
-            np.less(k, limit, out=part, casting="unsafe")
-        return out.reshape(shape)
-
-    def bernoulli_each(self, p: np.ndarray, dtype=None) -> np.ndarray:
-        """u < p for each p, with u as fine as p's dtype: two words for a float64, one for others."""
-        u = self.unit64(p.size) if p.dtype == np.float64 else self.unit32(p.size)
-        return (u.reshape(p.shape) < p).astype(dtype or p.dtype)
-
-    def multinomial(self, p: np.ndarray, num_samples: int, replacement: bool = False) -> np.ndarray:
-        """Indices by the weights p along the last axis: (…, num_samples). The weights have been checked."""
-        if replacement and num_samples > 1:
-            rows = p.reshape(-1, p.shape[-1])
-            out = [_search(row, self, num_samples) for row in rows]
-            return np.array(out, np.int64).reshape(*p.shape[:-1], num_samples)
-        # A race: p/Exp(1) is largest with a probability in proportion to p, and so on among the others.
-        with np.errstate(all="ignore"):
-            q = p / self.exponential(p.shape, dtype=p.dtype)
-        if num_samples == 1:
-            return q.argmax(-1, keepdims=True)
-        # Largest first, NaN before all, and the lower index first among equals.
-        order = q.shape[-1] - 1 - np.argsort(q[..., ::-1], axis=-1, kind="stable")[..., ::-1]
-        return order[..., :num_samples]
+default_generator = Generator()
 
 
-def _narrow(a: np.ndarray, dtype) -> np.ndarray:
-    """Cast what was computed in float64; on its way to float16 torch rounds it to float32."""
-    with np.errstate(all="ignore"):
-        return (a.astype(np.float32) if dtype == np.float16 else a).astype(dtype, copy=False)
+class _Thread(threading.local):
+    generator: Generator | None = None
 
 
-def _exp(x: float) -> float:
-    return math.exp(x) if x < 709.78 else math.inf if x > 709.79 else float(np.exp(x))
+_thread = _Thread()
 
 
-def _log(x: float) -> float:
-    return math.log(x) if x else -math.inf
+@contextmanager
+def thread_generator(generator: Generator) -> Iterator[None]:
+    """Within the block, and in this thread only, draw from this generator by default."""
+    before, _thread.generator = _thread.generator, generator
+    try:
+        yield
+    finally:
+        _thread.generator = before
 
 
-def _swap_all(partner: np.ndarray, n: int) -> np.ndarray:
-    """The array 0 … n−1 after element i has changed places with element partner[i] ≥ i, for i = 0, 1, … in turn.
-
-    Swap i leaves at i what stood at p = partner[i], for good, and puts at p what stood at i. So what stands at p then
-    is p itself if no swap had p for a partner yet, else what the last of those, m, put there, which is what had
-    stood at m at time m. That in turn is m itself, or what the last swap before with partner m put there: chains of
-    swaps, ever earlier, which are followed for all elements at once, in steps that double."""
-    if n <= 200:
-        a = list(range(n))
-        for i, p in enumerate(partner.tolist()):
-            a[i], a[p] = a[p], a[i]
-        return np.array(a)
-    swaps = np.arange(n - 1)
-    by_partner = np.sort(partner.astype(np.int64) << 32 | swaps)             # by partner, then by time
-    target, time = (by_partner >> 32).astype(np.int32), by_partner.astype(np.int32)
-    again = np.flatnonzero(target[1:] == target[:-1])
-    before = np.full(n, -1, np.int32)                  # before[i]: the last swap before i with i's partner
-    before[time[again + 1]] = time[again]
-    last = np.full(n, -1, np.int32)                    # last[p]: the last swap before p with partner p
-    last[target] = time                                # (of equal targets, the last assignment counts)
-    own = np.flatnonzero(last[:-1] == swaps)           # a swap of p with itself, at time p, comes too late
-    last[own] = before[own]
-
-    source = np.where(last < 0, np.arange(n, dtype=np.int32), last)          # what stood at p at time p: follow it
-    moving = np.flatnonzero(last >= 0)
-    while moving.size:
-        here = source[moving]
-        there = source[here]
-        source[moving] = there
-        moving = moving[here != there]
-    out = np.empty(n, np.int64)
-    out[:-1] = np.where(before[:-1] < 0, partner, source[before[:-1]])
-    out[-1] = source[-1]
-    return out
+def thread_safe_generator() -> Generator | None:
+    """The generator of this thread, if it is a DataLoader's worker."""
+    return _thread.generator
 
 
-def _search(weights: np.ndarray, generator: Generator, n: int) -> np.ndarray:
-    """n indices with replacement: where uniforms fall in the distribution function of one row of weights."""
-    cdf = np.cumsum(weights, dtype=weights.dtype)
-    cdf /= cdf[-1]
-    cdf[-1] = 1
-    return np.searchsorted(cdf.astype(np.float64), generator.unit64(n), "left")
+def _of(generator: Generator | None) -> Generator:
+    if generator is None:
+        return _thread.generator or default_generator
+    if not isinstance(generator, Generator):
+        raise TypeError(f"expected a minigrad.Generator for 'generator', but got {type(generator).__name__}")
+    return generator
+
+
+def manual_seed(seed: int) -> Generator:
+    """Start the default stream over from a seed, which may be anything that int() takes."""
+    return _of(None).manual_seed(int(seed))
+
+
+def seed() -> int:
+    """Start the default stream over from a seed that the operating system picks, and return it."""
+    return _of(None).seed()
+
+
+def initial_seed() -> int:
+    return _of(None).initial_seed()
+
+
+def get_rng_state() -> Tensor:
+    return _of(None).get_state()
+
+
+def set_rng_state(new_state: Tensor) -> None:
+    _of(None).set_state(new_state)
+
+
+@contextmanager
+def fork_rng(devices: Iterable | None = None, enabled: bool = True, device_type: str | None = None) -> Iterator[None]:
+    """What is drawn within the block leaves the default stream as it was before."""
+    if not enabled:
+        yield
+        return
+    state = get_rng_state()
+    try:
+        yield
+    finally:
+        set_rng_state(state)
+
+
+# ---- new tensors ------------------------------------------------------------------------------------------------
+
+def rand(*args: int | Sequence[int], size: Sequence[int] | None = None, generator: Generator | None = None,
+         dtype: dtypes.dtype | None = None, device=None, requires_grad: bool = False) -> Tensor:
+    """rand(2, 3) or rand((2, 3)): uniform on [0, 1)."""
+    return _new("rand", args or (size,), dtype, device, requires_grad, _uniform(0.0, 1.0, generator))
+
+
+def randn(*args: int | Sequence[int], size: Sequence[int] | None = None, generator: Generator | None = None,
+          dtype: dtypes.dtype | None = None, device=None, requires_grad: bool = False) -> Tensor:
+    """randn(2, 3) or randn((2, 3)): standard normal."""
+    return _new("randn", args or (size,), dtype, device, requires_grad, _normal(0.0, 1.0, generator))
+
+
+def randint(*args, low: int | None = None, high: int | None = None, size: Sequence[int] | None = None,
+            generator: Generator | None = None, dtype: dtypes.dtype | None = None, device=None,
+            requires_grad: bool = False) -> Tensor:
+    """randint(high, size) or randint(low, high, size): integers from low (0) to high − 1."""
+    args = list(args)
+    size = args.pop() if size is None and args and isinstance(args[-1], tuple | list) else size
+    if size is None:
+        given = ", ".join(type(a).__name__ for a in args)
+        raise TypeError(f"randint(): argument 'size' must be tuple of ints, got only ({given})")
+    low, high = _bounds("randint", args, low, high)
+    return _new("randint", (size,), dtype or dtypes.int64, device, requires_grad, _integers(low, high, generator))
+
+
+def randperm(n: int, *, generator: Generator | None = None, dtype: dtypes.dtype | None = None, device=None,
+             requires_grad: bool = False) -> Tensor:
+    """0 ... n−1 in random order."""
+    n, numpy_dtype = _int("randperm", "n", n), dtypes.to_numpy(dtype or dtypes.int64)
+    if n < 0:
+        raise RuntimeError(f"Trying to create tensor with negative dimension {n}: [{n}]")
+    if numpy_dtype == np.bool_:
+        raise NotImplementedError("\"randperm\" not implemented for 'Bool'")
+    if n > _largest(numpy_dtype) + 1:
+        raise RuntimeError(f"n cannot be greater than {_largest(numpy_dtype) + 1} for {_name(numpy_dtype)} type.")
+    check_device(device)
+    return _leaf(_of(generator).permutation(n).astype(numpy_dtype, copy=False), requires_grad)
+
+
+def rand_like(input: Tensor, *, generator: Generator | None = None, dtype: dtypes.dtype | None = None, device=None,
+              requires_grad: bool = False) -> Tensor:
+    return _new_like("rand_like", input, dtype, device, requires_grad, _uniform(0.0, 1.0, generator))
+
+
+def randn_like(input: Tensor, *, generator: Generator | None = None, dtype: dtypes.dtype | None = None, device=None,
+               requires_grad: bool = False) -> Tensor:
+    return _new_like("randn_like", input, dtype, device, requires_grad, _normal(0.0, 1.0, generator))
+
+
+def randint_like(input: Tensor, *args, low: int | None = None, high: int | None = None,
+                 generator: Generator | None = None, dtype: dtypes.dtype | None = None, device=None,
+                 requires_grad: bool = False) -> Tensor:
+    """randint_like(input, high) or randint_like(input, low, high)."""
+    low, high = _bounds("randint_like", args, low, high)
+    return _new_like("randint_like", input, dtype, device, requires_grad, _integers(low, high, generator))
+
+
+def normal(mean: float | Tensor, std: float | Tensor = 1.0, size: Sequence[int] | None = None, *,
+           generator: Generator | None = None, dtype: dtypes.dtype | None = None, device=None,
+           requires_grad: bool = False) -> Tensor:
+    """Normal, with a mean and a standard deviation for all, then of the given size, or with one for each element."""
+    tensors = [a for a in (mean, std) if isinstance(a, Variable)]
+    if bool(tensors) == (size is not None):
+        given = [type(a).__name__ for a in (mean, std, size) if a is not None]
+        raise TypeError(f"normal() takes a Tensor for mean or std, or two numbers and a size; got ({', '.join(given)})")
+    if not tensors:
+        return _new("normal", (size,), dtype, device, requires_grad, _normal(mean, std, generator))
+    if not isinstance(std, Variable):
+        return _shifted(mean, std, generator)
+    return _scaled_by_each(mean, std, generator) if len(tensors) == 1 else _scaled_and_shifted(mean, std, generator)
+
+
+@primitive("NormalBackward1", mean=lambda g: g * 0.0)
+def _shifted(mean, std, generator):
+    z = _normal(0.0, std, generator)(mean.shape, mean.dtype)
+    z += mean
+    return z
+
+
+@primitive("NormalBackward2", std=lambda g: g * 0.0)
+def _scaled_by_each(mean, std, generator):
+    _check_each_std(std)
+    z = _normal(0.0, 1.0, generator)(std.shape, std.dtype)
+    z *= std
+    z += std.dtype.type(mean)
+    return z
+
+
+@primitive("NormalBackward3", mean=lambda g: g * 0.0, std=lambda g: g * 0.0)
+def _scaled_and_shifted(mean, std, generator):
+    _check_each_std(std)
+    try:
+        shape = np.broadcast_shapes(mean.shape, std.shape)
+    except ValueError:
+        raise RuntimeError(f"The sizes of mean {list(mean.shape)} and std {list(std.shape)} do not broadcast") from None
+    z = _normal(0.0, 1.0, generator)(shape, mean.dtype)
+    common = dtypes.result_numpy((z, std))
+    np.multiply(z.astype(common, copy=False), std.astype(common, copy=False), out=z, casting="unsafe")
+    z += mean
+    return z
+
+
+def _check_each_std(std: np.ndarray) -> None:
+    if std.dtype.kind == "f" and not (std >= 0).all():
+        raise RuntimeError("normal expects all elements of std >= 0.0")
+
+
+def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | None = None) -> Tensor:
+    """1 with the probability that the element of input is, else 0; with p, with that probability for each."""
+    if not isinstance(input, Variable):
+        raise TypeError(f"bernoulli(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
+    if p is not None:
+        return new_tensor(_bernoulli(p, generator)(input.array.shape, input.array.dtype))
+    return _bernoulli_of(input, generator)
+
+
+@primitive("Bernoulli", input=lambda g: g * 0.0)
+def _bernoulli_of(input, generator):
+    return _bernoulli_each(np.asarray(input, order="C"), input.dtype, generator)
+
+
+def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *,
+                generator: Generator | None = None) -> Tensor:
+    """Indices into each row of input, drawn with its elements as weights."""
+    if not isinstance(input, Variable):
+        raise TypeError(f"multinomial(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
+    num_samples, p = _int("multinomial", "num_samples", num_samples), input.array
+    if p.ndim not in (1, 2):
+        raise RuntimeError("prob_dist must be 1 or 2 dim")
+    if p.dtype.kind != "f":
+        raise RuntimeError(f"multinomial only supports floating-point dtypes for input, got: {_name(p.dtype)}")
+    if num_samples <= 0:
+        raise RuntimeError("cannot sample n_sample <= 0 samples")
+    if not replacement and num_samples > p.shape[-1]:
+        raise RuntimeError("cannot sample n_sample > prob_dist.size(-1) samples without replacement")
+    if p.shape[-1] > 1 << 24:
+        raise RuntimeError("number of categories cannot exceed 2^24")
+    if p.size == 0 and p.shape[-1] == 0:
+        raise RuntimeError("cannot sample from an empty distribution")
+    return new_tensor(_of(generator).multinomial(p, num_samples, replacement))
+
+
+# ---- in place ---------------------------------------------------------------------------------------------------
+
+def uniform_(self: Tensor, *bounds: float, generator: Generator | None = None, **named: float) -> Tensor:
+    """uniform_(from=0, to=1)."""
+    given = dict(zip(("from", "to"), bounds, strict=False)) | named
+    _check_names("uniform_", len(bounds) + len(named), given)
+    return _redraw_uniform(self, _uniform(given.get("from", 0.0), given.get("to", 1.0), generator))
+
+
+def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None) -> Tensor:
+    return _redraw_normal(self, _normal(mean, std, generator))
+
+
+def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Generator | None = None) -> Tensor:
+    return _redraw_exponential(self, _exponential(lambd, generator))
+
+
+def log_normal_(self: Tensor, mean: float = 1.0, std: float = 2.0, *, generator: Generator | None = None) -> Tensor:
+    return _redraw_log_normal(self, _log_normal(mean, std, generator))
+
+
+def cauchy_(self: Tensor, median: float = 0.0, sigma: float = 1.0, *, generator: Generator | None = None) -> Tensor:
+    return _redraw_cauchy(self, _cauchy(median, sigma, generator))
+
+
+def geometric_(self: Tensor, p: float, *, generator: Generator | None = None) -> Tensor:
+    return _redraw_geometric(self, _geometric(p, generator))
+
+
+def bernoulli_(self: Tensor, p: float | Tensor = 0.5, *, generator: Generator | None = None) -> Tensor:
+    """1 with probability p, else 0; a tensor p, which must expand to self's shape, has one for each element."""
+    if isinstance(p, Variable):
+        return assign(self, lambda: _bernoulli_by(self, p, generator), write)
+    return _redraw_bernoulli(self, _bernoulli(p, generator))
+
+
+def random_(self: Tensor, *bounds: int, generator: Generator | None = None, **named: int | None) -> Tensor:
+    """random_(), random_(to) or random_(from, to): integers from `from` (0) to `to` − 1. Without `to`, up to the
+    largest number of the dtype, or of a floating dtype to the end of its consecutive integers."""
+    names = ("to",) if len(bounds) == 1 and "to" not in named else ("from", "to")
+    given = dict(zip(names, bounds, strict=False)) | named
+    _check_names("random_", len(bounds) + len(named), given)
+    if not given:
+        return _redraw_random(self, _integers(None, None, generator))
+    low = _int("random_", "from", given.get("from", 0))
+    high = given.get("to")
+    high = high if high is None else _int("random_", "to", high)
+    return (_redraw_random_from if "from" in given else _redraw_random_to)(self, _integers(low, high, generator))
+
+
+def _redraw(name: str) -> Callable[[Tensor, Draw], Tensor]:
+    """An in-place op that takes its values from a draw. To autograd they are constants: what was there before has a
+    gradient of zero."""
+    @primitive(name, input=lambda g: g * 0.0)
+    def redrawn(input, draw):
+        return in_memory_order(input, lambda shape: draw(shape, input.dtype, input.flags.c_contiguous))
+
+    return lambda self, draw: assign(self, lambda: redrawn(self, draw), write)
+
+
+_redraw_uniform, _redraw_normal, _redraw_exponential = _redraw("Uniform"), _redraw("Normal"), _redraw("Exponential")
+_redraw_log_normal, _redraw_cauchy, _redraw_geometric = _redraw("LogNormal"), _redraw("Cauchy"), _redraw("Geometric")
+_redraw_bernoulli = _redraw("BernoulliBackward2")
+_redraw_random, _redraw_random_to, _redraw_random_from = map(_redraw, ("RandomBackward2", "RandomBackward1", "Random"))
+
+
+@primitive("BernoulliBackward1", input=lambda g: g * 0.0, p=lambda g, p: p * 0.0)
+def _bernoulli_by(input, p, generator):
+    try:
+        p = np.broadcast_to(p, input.shape)
+    except ValueError:
+        raise RuntimeError(f"The expanded size of the tensor {list(input.shape)} must match the existing size of p, "
+                           f"{list(p.shape)}, at non-singleton dimensions") from None
+    order = axes_by_stride(input)
+    return _bernoulli_each(p.transpose(order), input.dtype, generator).transpose(np.argsort(order))
+
+
+# ---- draws: a Generator's method, once torch's conditions on dtype and arguments are met -------------------------
+
+Draw = Callable[..., np.ndarray]         # (shape, NumPy dtype, contiguous=True) -> array
+
+
+def _uniform(low: float, high: float, generator: Generator | None) -> Draw:
+    def draw(shape, dtype, contiguous=True):
+        if dtype.kind != "f":
+            raise NotImplementedError(f"\"check_uniform_bounds\" not implemented for '{_name(dtype)}'")
+        largest = float(np.finfo(dtype).max)
+        for name, bound in (("from", low), ("to", high)):
+            if not abs(bound) <= largest:
+                raise RuntimeError(f"{name} is out of bounds for {_c_name(dtype)}")
+        if low > high:
+            raise RuntimeError("uniform_ expects to return a [from, to) range, but found "
+                               f"from={low:g} > to={high:g}")
+        if high - low > largest:
+            raise RuntimeError(f"uniform_ expects to-from <= std::numeric_limits<{_name(dtype)}>::max(), but found "
+                               f"to={high:g} and from={low:g} which result in to-from to exceed the limit")
+        return generator.uniform(shape, low, high, dtype)
+    low, high, generator = _float("uniform_", "from", low), _float("uniform_", "to", high), _of(generator)
+    return draw
+
+
+def _normal(mean: float, std: float, generator: Generator | None) -> Draw:
+    def draw(shape, dtype, contiguous=True):
+        if not std >= 0:
+            raise RuntimeError(f"normal expects std >= 0.0, but found std {std:g}")
+        if dtype.kind != "f":
+            raise NotImplementedError(f"\"normal_kernel_cpu\" not implemented for '{_name(dtype)}'")
+        return generator.normal(shape, mean, std, dtype, contiguous)
+    mean, std, generator = _float("normal_", "mean", mean), _float("normal_", "std", std), _of(generator)
+    return draw
+
+
+def _exponential(lambd: float, generator: Generator | None) -> Draw:
+    def draw(shape, dtype, contiguous=True):
+        _check_continuous("Exponential", dtype)
+        if not lambd > 0:
+            raise RuntimeError(f"exponential_ expects lambda > 0.0, but found lambda={lambd:g}")
+        return generator.exponential(shape, lambd, dtype)
+    lambd, generator = _float("exponential_", "lambd", lambd), _of(generator)
+    return draw
+
+
+def _log_normal(mean: float, std: float, generator: Generator | None) -> Draw:
+    def draw(shape, dtype, contiguous=True):
+        if not std > 0:
+            raise RuntimeError(f"log_normal_ expects std > 0.0, but found std={std:g}")
+        if dtype.kind != "f":
+            raise NotImplementedError(f"\"log_normal_cpu\" not implemented for '{_name(dtype)}'")
+        return generator.log_normal(shape, mean, std, dtype)
+    mean, std, generator = _float("log_normal_", "mean", mean), _float("log_normal_", "std", std), _of(generator)
+    return draw
+
+
+def _cauchy(median: float, sigma: float, generator: Generator | None) -> Draw:
+    def draw(shape, dtype, contiguous=True):
+        if not sigma > 0:
+            raise RuntimeError(f"cauchy_ expects sigma > 0.0, but found sigma={sigma:g}")
+        _check_continuous("Cauchy", dtype)
+        return generator.cauchy(shape, median, sigma, dtype)
+    median, sigma, generator = _float("cauchy_", "median", median), _float("cauchy_", "sigma", sigma), _of(generator)
+    return draw
+
+
+def _geometric(p: float, generator: Generator | None) -> Draw:
+    def draw(shape, dtype, contiguous=True):
+        if not 0 < p < 1:
+            raise RuntimeError(f"geometric_ expects p to be in (0, 1), but got p={p:g}")
+        if dtype == np.bool_:
+            raise NotImplementedError("\"geometric_cpu\" not implemented for 'Bool'")
+        return generator.geometric(shape, p, dtype)
+    p, generator = _float("geometric_", "p", p), _of(generator)
+    return draw
+
+
+def _bernoulli(p: float, generator: Generator | None) -> Draw:
+    def draw(shape, dtype, contiguous=True):
+        if not 0 <= p <= 1:
+            raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p:g}")
+        return generator.bernoulli(shape, p, dtype)
+    p, generator = _float("bernoulli_", "p", p), _of(generator)
+    return draw
+
+
+def _bernoulli_each(p: np.ndarray, dtype: np.dtype, generator: Generator | None) -> np.ndarray:
+    if p.dtype.kind != "f":
+        raise NotImplementedError(f"\"bernoulli_tensor_cpu_p_\" not implemented for '{_name(p.dtype)}'")
+    if not ((p >= 0) & (p <= 1)).all():
+        raise RuntimeError("Expected p_in >= 0 && p_in <= 1 to be true, but got false: a probability lies in [0, 1]")
+    return _of(generator).bernoulli_each(p, dtype)
+
+
+def _integers(low: int | None, high: int | None, generator: Generator | None) -> Draw:
+    """Integers in [low, high). Without `high`, up to the largest of the dtype; without both, all that is not negative,
+    of which torch draws with one word for an int32, however wide the range."""
+    def draw(shape, dtype, contiguous=True):
+        last = _largest(dtype)
+        if low is None:
+            return generator.integers(shape, 0, last + 1, dtype, wide=dtype.itemsize == 8)
+        first, end = low, high
+        if high is not None:
+            _check_order(first, end)
+            if dtype.kind == "f":
+                first, end = _first_above(first, dtype), _last_below(end, dtype)
+                _check_order(first, end)
+            last = end - 1
+        elif low == -2**63:                            # every integer of 64 bits
+            if dtype.itemsize < 4 or dtype == np.int32:
+                raise RuntimeError("random_full_64_bits_range_kernel_cpu handles only int64, double and float")
+            return generator.integers(shape, -2**63, 2**63, dtype)
+        elif dtype.kind == "f":
+            first = _first_above(first, dtype)
+        _check_range({"from": first, "to - 1": last}, dtype)
+        return generator.integers(shape, first, last + 1, dtype)
+    generator = _of(generator)
+    return draw
+
+
+def _check_order(low: int, high: int) -> None:
+    if low >= high:
+        raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
+
+
+def _check_range(bounds: dict[str, int], dtype: np.dtype) -> None:
+    floating = dtype.kind == "f"
+    top = int(np.finfo(dtype).max) if floating else _largest(dtype)
+    bottom = -top if floating else 0 if dtype.kind in "bu" else -top - 1
+    for name, bound in bounds.items():
+        if not bottom <= bound <= top:
+            raise RuntimeError(f"{name} is out of bounds for {_c_name(dtype)}")
+    for name, bound in bounds.items():
+        if floating and abs(bound) > _largest(dtype):
+            digits = np.finfo(dtype).nmant + 1
+            warnings.warn(f"{name} is out of bounds [-(2^{digits}), 2^{digits}]. Due to precision limitations "
+                          f"{_c_name(dtype)} can support discrete uniform distribution only within this range. This "
+                          "warning will become an error in version 1.7 release, please fix the code in advance",
+                          stacklevel=3)
+
+
+def _first_above(low: int, dtype: np.dtype) -> int:
+    """Where a range of integers begins whose lower end a floating dtype would round out of it."""
+    with np.errstate(over="ignore"):
+        rounded = float(dtype.type(low + 1))
+    if not -2**63 <= rounded < 2**63 or int(rounded) >= low:
+        return low
+    return int(rounded) + (1 << abs(low + 1).bit_length() - np.finfo(dtype).nmant - 1)
+
+
+def _last_below(high: int, dtype: np.dtype) -> int:
+    """Where it ends, likewise."""
+    with np.errstate(over="ignore"):
+        rounded = float(dtype.type(high - 1))
+    if not -2**63 <= rounded < 2**63 or int(rounded) < high:
+        return high
+    return int(rounded) - (1 << abs(high - 1).bit_length() - np.finfo(dtype).nmant - 1)
+
+
+def _largest(dtype: np.dtype) -> int:
+    """The largest number of an integer dtype; the last of the consecutive integers of a floating one."""
+    return 1 if dtype.kind == "b" else 2 << np.finfo(dtype).nmant if dtype.kind == "f" else int(np.iinfo(dtype).max)
+
+
+# ---- arguments and results --------------------------------------------------------------------------------------
+
+def _new(name: str, size: Sequence, dtype: dtypes.dtype | None, device, requires_grad: bool, draw: Draw) -> Tensor:
+    check_device(device)
+    return _leaf(draw(_shape(name, size), dtypes.to_numpy(dtype or dtypes.get_default_dtype())), requires_grad)
+
+
+def _new_like(name: str, input: Tensor, dtype: dtypes.dtype | None, device, requires_grad: bool, draw: Draw) -> Tensor:
+    """Laid out in memory as the input is, if that has no gaps."""
+    if not isinstance(input, Variable):
+        raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
+    check_device(device)
+    dtype, order = dtypes.to_numpy(dtype) or input.array.dtype, axes_by_stride(input.array)
+    shape = input.array.shape
+    like = np.empty([shape[axis] for axis in order], np.bool_).transpose(np.argsort(order))
+    return _leaf(in_memory_order(like, lambda shape: draw(shape, dtype, like.flags.c_contiguous)), requires_grad)
+
+
+def _leaf(array: np.ndarray, requires_grad: bool) -> Tensor:
+    if requires_grad and array.dtype.kind != "f":
+        raise RuntimeError("Only Tensors of floating point and complex dtype can require gradients")
+    return new_tensor(array, requires_grad)
+
+
+def _shape(name: str, size: Sequence) -> tuple[int, ...]:
+    """A size given as numbers or as one sequence of them."""
+    if len(size) == 1 and isinstance(size[0], tuple | list):
+        size = size[0]
+    shape = tuple(_int(name, "size", n, "tuple of ints") for n in size)
+    for n in shape:
+        if n < 0:
+            raise RuntimeError(f"Trying to create tensor with negative dimension {n}: {list(shape)}")
+    return shape
+
+
+def _bounds(name: str, args: Sequence, low: int | None, high: int | None) -> tuple[int, int]:
+    """randint's low and high, of which low may be missing, by position or by name."""
+    if len(args) + (low is not None) + (high is not None) not in (1, 2):
+        raise TypeError(f"{name}() takes high, or low and high")
+    if len(args) == 2:
+        low, high = args
+    elif len(args) == 1:
+        low, high = (low, args[0]) if high is None else (args[0], high)
+    return _int(name, "low", 0 if low is None else low), _int(name, "high", high)
+
+
+def _check_names(name: str, count: int, given: dict) -> None:
+    if count > 2 or count != len(given) or not given.keys() <= {"from", "to"}:
+        raise TypeError(f"{name}() received an invalid combination of arguments: it takes from and to, each once")
+
+
+def _int(name: str, argument: str, value, what: str = "int") -> int:
+    """An integer of 64 bits, from whatever stands for one, a bool excepted."""
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        value = index(value)
+    except TypeError:
+        raise TypeError(f"{name}(): argument '{argument}' must be {what}, not {type(value).__name__}") from None
+    if not -2**63 <= value < 2**63:
+        raise ValueError(f"Overflow when unpacking long long: {name}()'s {argument} must fit in 64 bits, got {value}")
+    return value
+
+
+def _float(name: str, argument: str, value) -> float:
+    if isinstance(value, str | bytes):
+        raise TypeError(f"{name}(): argument '{argument}' must be float, not {type(value).__name__}")
+    try:
+        return float(value)
+    except TypeError:
+        raise TypeError(f"{name}(): argument '{argument}' must be float, not {type(value).__name__}") from None
+
+
+def _check_continuous(distribution: str, dtype: np.dtype) -> None:
+    if dtype.kind != "f":
+        raise RuntimeError(f"{distribution} distribution is a continuous probability distribution. dtype must be a "
+                           f"floating point but you specified {_name(dtype)}")
+
+
+def _name(dtype: np.dtype) -> str:
+    return dtypes.of(dtype).tensor_type
+
+
+def _c_name(dtype: np.dtype) -> str:
+    """What C++ calls a dtype, in torch's messages."""
+    return {"Byte": "unsigned char", "Char": "signed char", "Half": "c10::Half"}.get(_name(dtype), _name(dtype).lower())
+
+
+class Methods:
+    """The methods of Tensor that are defined here."""
+
+    __slots__ = ()
+    uniform_, normal_, exponential_, log_normal_, cauchy_ = uniform_, normal_, exponential_, log_normal_, cauchy_
+    geometric_, bernoulli_, random_ = geometric_, bernoulli_, random_
+    bernoulli, multinomial = bernoulli, multinomial
