@@ -69,6 +69,12 @@ def _bytes(text, encoding):
     return text.encode("latin1")
 
 
+def _size(items):
+    if not all(type(n) is int for n in items):
+        raise ValueError("a size must be of ints")
+    return Size(items)
+
+
 def _tensor(storage, offset, size, stride, requires_grad=False, hooks=None, metadata=None):
     if hooks or metadata:
         raise ValueError("hooks and metadata are not loaded")
@@ -87,11 +93,12 @@ _HOOKS = (OrderedDict, dict, type(None))
 GLOBALS: dict[str, Any] = {constructor.name: constructor for constructor in (
     Constructor("collections.OrderedDict", _ordered_dict, (list,), optional=1, copies=True),
     Constructor("collections.Counter", Counter, (dict,), optional=1, copies=True),
-    Constructor("builtins.set", _set, (list,), optional=1, copies=True),
+    Constructor("builtins.set", _set, (list,), copies=True),
+    Constructor("builtins.bytes", bytes, ()),                                     # the empty ones, in protocol 2
     Constructor("builtins.bytearray", bytearray, (bytes,), optional=1, copies=True),
     Constructor("builtins.complex", complex, (float, float)),
     Constructor("_codecs.encode", _bytes, (str, str), copies=True),
-    Constructor("torch.Size", Size, (tuple,), copies=True),
+    Constructor("torch.Size", _size, (tuple,), copies=True),
     Constructor("torch._utils._rebuild_tensor", _tensor, _WINDOW),
     Constructor("torch._utils._rebuild_tensor_v2", _tensor, (*_WINDOW, bool, _HOOKS, (dict, type(None))), optional=1),
     Constructor("torch._utils._rebuild_parameter", _parameter, (object, bool, _HOOKS)),
@@ -253,7 +260,7 @@ class Unpickler:
                 raise UnpicklingError(f"Weights only load failed: {name} would make more than the file holds")
         try:
             return make(*arguments)
-        except ValueError as error:
+        except (ValueError, TypeError, OverflowError) as error:
             raise UnpicklingError(f"Weights only load failed: {name}: {error}") from None
 
     def _persistent(self, pid: Any) -> Storage:
