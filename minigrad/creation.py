@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import math
+import warnings
+from collections.abc import Sequence
+from operator import index as as_index
+
 import numpy as np
 
 from . import dtypes
-from .graph import Variable, new_tensor
+from .graph import Tensor, Variable
+from .graph import new_tensor as wrap
+
+Ints = int | Sequence[int]
+
+# ---- where and how ----------------------------------------------------------------------------------------------
+
 
 
 class device:
@@ -16,9 +27,17 @@ class device:
     def __init__(self, type: str | device, index: int | None = None):
         if isinstance(type, device):
             type, index = type.type, type.index
-        name, _, number = type.partition(":")
+        if not isinstance(type, str):
+            raise RuntimeError(f"Cannot access accelerator device {type} when none is available.")
+        name, colon, number = type.partition(":")
+        if not type:
+            raise RuntimeError("Device string must not be empty")
         if name not in _DEVICES:
             raise RuntimeError(f"Expected one of {', '.join(_DEVICES)} device type at start of device string: {type}")
+        if colon and not number.isdecimal():
+            raise RuntimeError(f"Invalid device string: '{type}'")
+        if colon and index is not None:
+            raise RuntimeError(f"type (string) must not include an index because index was passed explicitly: {type}")
         self.type, self.index = name, int(number) if number else index
 
     def __repr__(self) -> str:
@@ -33,6 +52,17 @@ class device:
     def __hash__(self) -> int:
         return hash((self.type, self.index))
 
+    def __reduce__(self):
+        return device, (str(self),)
+
+    def __enter__(self) -> device:
+        """As a context: what is made inside lives here."""
+        check_device(self)
+        return self
+
+    def __exit__(self, *exc) -> None:
+        pass
+
 
 _DEVICES = ("cpu", "cuda", "mps", "xpu", "meta")
 CPU = device("cpu")
@@ -40,7 +70,7 @@ CPU = device("cpu")
 
 def check_device(d) -> None:
     """Everything here lives on the CPU."""
-    if d is not None and device(d).type != "cpu":
+    if d is not None and d is not CPU and device(d).type != "cpu":
         raise RuntimeError(f"minigrad runs on the CPU, with NumPy: there is no device {str(device(d))!r} here; use \"cpu\"")
 
 
@@ -50,6 +80,34 @@ class layout:
 
 
 strided = layout()
+
+
+class memory_format:
+    """The order of a tensor's dimensions in memory."""
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"torch.{self.name}"
+
+
+contiguous_format, preserve_format = memory_format("contiguous_format"), memory_format("preserve_format")
+channels_last, channels_last_3d = memory_format("channels_last"), memory_format("channels_last_3d")
+
+
+def memory_order(ndim: int, format: memory_format | None) -> tuple[int, ...] | None:
+    """The order of dimensions in memory that a format asks for; None for the usual one."""
+    if format is None or format is contiguous_format:
+        return None
+    if not isinstance(format, memory_format):
+        raise TypeError(f"argument 'memory_format' must be torch.memory_format, not {type(format).__name__}")
+    if format is preserve_format:
+        raise RuntimeError("preserve memory format is unsupported by the contiguous operator")
+    rank = 4 if format is channels_last else 5
+    if ndim != rank:
+        raise RuntimeError(f"required rank {rank} tensor to use {format.name} format")
+    return (0, *range(2, rank), 1)
 
 
 def parse_to(args: tuple, kwargs: dict):
@@ -68,21 +126,443 @@ def parse_to(args: tuple, kwargs: dict):
     return dtype, copy
 
 
-def tensor(data, *, dtype=None, device=None, requires_grad: bool = False, pin_memory: bool = False):
-    """A new leaf tensor with a copy of the data."""
-    check_device(device)
-    if isinstance(data, Variable):
-        array = data.array.copy()
-    else:
-        array = np.array(data)
-        if not isinstance(data, np.ndarray | np.generic) and array.dtype == np.float64:
-            array = array.astype(dtypes.get_default_dtype().numpy)
-    if dtype is not None:
-        array = array.astype(dtypes.to_numpy(dtype))
-    t = new_tensor(array)
-    t.requires_grad = requires_grad
+def dtype_of_type_name(name: str) -> dtypes.dtype:
+    """The dtype of an old tensor type's name, such as torch.FloatTensor."""
+    for d in dtypes.ALL:
+        if name in (f"torch.{d.tensor_type}Tensor", f"torch.{d.name}"):
+            return d
+    raise ValueError(f"invalid type: {name!r}")
+
+
+# ---- arguments that all of these functions take -----------------------------------------------------------------
+
+def ints(name: str, argument: str, given: tuple, by_name: Ints | None = None) -> tuple[int, ...]:
+    """The integers of x.view(2, 3), x.view((2, 3)) or x.view(size=(2, 3)). With `argument`, there must be one."""
+    if by_name is not None:
+        given = by_name if isinstance(by_name, Sequence) else (by_name,)
+    elif len(given) == 1 and isinstance(given[0], Sequence) and not isinstance(given[0], str):
+        given = given[0]
+    elif not given and argument:
+        raise TypeError(f'{name}() missing 1 required positional arguments: "{argument}"')
+    return tuple([n if type(n) is int else as_int(name, argument, n) for n in given])
+
+
+def as_int(name: str, argument: str, n) -> int:
+    try:
+        return as_index(n)
+    except TypeError:
+        raise TypeError(f"{name}(): argument '{argument}' must be tuple of ints, but found element of type "
+                        f"{type(n).__name__}") from None
+
+
+def _size(name: str, given: tuple, options: dict) -> tuple[int, ...]:
+    size = ints(name, "size", given, options.pop("size", None))
+    if given and isinstance(given[0], bool):
+        raise TypeError(f"{name}(): argument 'size' (position 1) must be tuple of ints, not bool")
+    if any(n < 0 for n in size):
+        raise RuntimeError(f"{name}: Dimension size must be non-negative.")
+    return size
+
+
+def _numpy_dtype(name: str, dtype, default: np.dtype | None = None) -> np.dtype:
+    """NumPy's dtype for the argument `dtype`, or a default."""
+    if dtype is None:
+        return default or dtypes.get_default_dtype().numpy
+    if not isinstance(dtype, dtypes.dtype | type):
+        raise TypeError(f"{name}(): argument 'dtype' must be torch.dtype, not {type(dtype).__name__}")
+    return np.dtype(np.float64) if dtype is float else dtypes.to_numpy(dtype)
+
+
+def _made(name: str, array: np.ndarray, options: dict) -> Tensor:
+    """The tensor, as the options that all creation functions share ask for it."""
+    requires_grad = False
+    for key, value in options.items():
+        if key == "requires_grad":
+            requires_grad = value
+        elif key == "device":
+            check_device(value)
+        elif key == "layout":
+            if value not in (None, strided):
+                raise RuntimeError(f"minigrad has strided tensors only, not {value}")
+        elif key == "memory_format":
+            if value is not preserve_format and (order := memory_order(array.ndim, value)):
+                laid = np.empty([array.shape[d] for d in order], array.dtype).transpose(np.argsort(order))
+                laid[...] = array
+                array = laid
+        elif key != "pin_memory":
+            raise TypeError(f"{name}() got an unexpected keyword argument '{key}'")
+    t = wrap(array)
+    if requires_grad:
+        t.requires_grad = True
     return t
+
+
+# ---- from data --------------------------------------------------------------------------------------------------
+
+def tensor(data, *, dtype: dtypes.dtype | None = None, device: device | str | None = None, requires_grad: bool = False,
+           pin_memory: bool = False) -> Tensor:
+    """A new leaf with a copy of the data: numbers in nested lists, an array, or a tensor."""
+    if isinstance(data, Variable):
+        warnings.warn("To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() or "
+                      "sourceTensor.detach().clone().requires_grad_(True), rather than torch.tensor(sourceTensor).",
+                      stacklevel=2)
+    return _made("tensor", _copied(data, dtype), {"device": device, "requires_grad": requires_grad})
+
+
+def _copied(data, dtype) -> np.ndarray:
+    dtype = None if dtype is None else _numpy_dtype("tensor", dtype)
+    if isinstance(data, Variable):
+        array = data.array.copy(order="K")
+    elif isinstance(data, np.ndarray | np.generic):
+        array = _check_array(np.asarray(data)).copy()
+    else:
+        return _from_numbers(data, dtype)
+    return array if dtype is None else array.astype(dtype, copy=False)
+
+
+def _from_numbers(data, dtype: np.dtype | None) -> np.ndarray:
+    """Nested lists of numbers as an array: integers are int64, and floats the default dtype."""
+    kinds = _kinds(data)
+    if not kinds <= {bool, int, float}:
+        array = _stacked(data)
+        return array if dtype is None else array.astype(dtype)
+    own = float if float in kinds or not kinds else int if int in kinds else bool
+    target = dtype or (dtypes.get_default_dtype().numpy if own is float else np.dtype(own))
+    exact = target if target.kind == "f" else np.dtype(own)
+    try:
+        with np.errstate(all="ignore"):
+            array = np.array(data, exact)
+    except OverflowError:
+        raise ValueError("Overflow when unpacking long long") from None
+    except ValueError:
+        _refuse_ragged(data)
+        raise
+    if exact != target and target.kind != "b":
+        _check_range(array, target)
+    return array if exact == target else array.astype(target)
+
+
+def _is_list(kind: type) -> bool:
+    return issubclass(kind, Sequence) and not issubclass(kind, str | bytes)
+
+
+def _kinds(data) -> set[type]:
+    """The types of what nested lists hold in the end."""
+    if not _is_list(type(data)):
+        return {type(data)}
+    kinds = set(map(type, data))
+    if not any(map(_is_list, kinds)):
+        return kinds
+    if not all(map(_is_list, kinds)) and not kinds & {np.ndarray}:
+        raise TypeError("not a sequence" if _is_list(type(data[0])) else
+                        f"'{next(k for k in kinds if _is_list(k)).__name__}' object cannot be interpreted as a number")
+    return set().union(*map(_kinds, data))
+
+
+def _refuse_ragged(data, depth: int = 0) -> None:
+    """Raise torch's error if the lists at some depth differ in length."""
+    rows = [data]
+    while rows and all(_is_list(type(row)) for row in rows):
+        for row in rows:
+            if len(row) != len(rows[0]):
+                raise ValueError(f"expected sequence of length {len(rows[0])} at dim {depth} (got {len(row)})")
+        rows, depth = [item for row in rows for item in row], depth + 1
+    if any(_is_list(type(row)) for row in rows):
+        raise TypeError("not a sequence")
+
+
+def _stacked(data) -> np.ndarray:
+    """Nested lists that hold arrays, NumPy numbers or tensors of one element, in the dtype that all have together."""
+    if isinstance(data, Variable):
+        if data.array.size != 1:
+            raise ValueError("only one element tensors can be converted to Python scalars")
+        return data.array.reshape(())
+    if isinstance(data, np.ndarray | np.generic):
+        dtypes.of(data.dtype)
+        return np.asarray(data)
+    if isinstance(data, str | bytes):
+        raise TypeError(f"new(): invalid data type '{type(data).__name__}'")
+    if not _is_list(type(data)):
+        if isinstance(data, complex):
+            raise TypeError("minigrad has no complex numbers")
+        if not isinstance(data, bool | int | float):
+            raise RuntimeError(f"Could not infer dtype of {type(data).__name__}")
+        return np.asarray(data, dtypes.python_scalar(data))
+    parts = [_stacked(item) for item in data]
+    for part in parts:
+        if part.shape != parts[0].shape:
+            raise ValueError(f"expected sequence of length {len(parts[0]) if parts[0].ndim else 1} at dim 1 "
+                             f"(got {len(part) if part.ndim else 1})")
+    dtype = parts[0].dtype if parts else dtypes.get_default_dtype().numpy
+    for part in parts:
+        dtype = dtypes.promote_numpy(dtype, part.dtype)
+    return np.array(parts, dtype)
+
+
+def _check_range(array: np.ndarray, dtype: np.dtype) -> None:
+    """Numbers must fit their integer type; unsigned ones may be negative, as they wrap."""
+    info = np.iinfo(dtype)
+    low = -int(info.max) if dtype.kind == "u" else int(info.min)
+    if array.size and not (low <= array.min() and array.max() <= info.max):
+        raise RuntimeError(f"value cannot be converted to type {dtype.name} without overflow")
+
+
+def as_tensor(data, dtype: dtypes.dtype | None = None, device: device | str | None = None) -> Tensor:
+    """The data as a tensor, copied only if need be: an array's memory is shared, a tensor stays what it is."""
+    check_device(device)
+    if isinstance(data, np.ndarray):
+        data = from_numpy(data)
+    if isinstance(data, Variable):
+        return data if dtype is None or dtype is data.dtype else data.to(dtype)
+    return wrap(_copied(data, dtype))
+
+
+def asarray(obj, *, dtype: dtypes.dtype | None = None, device: device | str | None = None, copy: bool | None = None,
+            requires_grad: bool = False) -> Tensor:
+    """as_tensor, with a say in whether memory is shared."""
+    if copy is False and not isinstance(obj, Variable | np.ndarray):
+        raise ValueError("can't alias arbitrary sequence or scalar: copy=False needs a tensor or an array")
+    t = as_tensor(obj, dtype, device)
+    if copy is False and t.dtype is not as_tensor(obj).dtype:
+        raise ValueError("can't alias: the dtype differs, so copy=False cannot be had")
+    shared = t is obj or isinstance(obj, np.ndarray) and np.may_share_memory(t.array, obj)
+    if copy and shared:
+        t = t.clone()
+    if requires_grad:
+        t = t.detach() if t is obj else t
+        t.requires_grad = True
+    elif t is obj and t.requires_grad:
+        t = t.detach()
+    return t
+
+
+def from_numpy(ndarray: np.ndarray) -> Tensor:
+    """A tensor that shares the array's memory."""
+    if not isinstance(ndarray, np.ndarray):
+        raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
+    if not ndarray.flags.writeable:
+        warnings.warn("The given NumPy array is not writable, and writing to this tensor will fail. You may want to copy the "
+                      "array to protect its data or make it writable before converting it to a tensor.", stacklevel=2)
+    return wrap(_check_array(ndarray))
+
+
+def _check_array(array: np.ndarray) -> np.ndarray:
+    """What torch asks of an array's layout."""
+    if not array.dtype.isnative:
+        raise ValueError("given numpy array has byte order different from the native byte order. Conversion between byte "
+                         "orders is currently not supported.")
+    dtypes.of(array.dtype)
+    if any(s < 0 for s in array.strides):
+        raise ValueError("At least one stride in the given numpy array is negative, and tensors with negative strides are not "
+                         "currently supported. (You can probably work around this by making a copy of your array  with "
+                         "array.copy().)")
+    if any(s % array.itemsize for s in array.strides):
+        raise ValueError("given numpy array strides not a multiple of the element byte size. Copy the numpy array to "
+                         "reallocate the memory.")
+    return array if type(array) is np.ndarray else array.view(np.ndarray)
+
+
+def scalar_tensor(s: float, *, dtype: dtypes.dtype | None = None, **options) -> Tensor:
+    """A 0-dim tensor."""
+    return _made("scalar_tensor", _filled("scalar_tensor", (), s, _numpy_dtype("scalar_tensor", dtype)), options)
+
+
+# ---- filled -----------------------------------------------------------------------------------------------------
+
+def zeros(*size: Ints, dtype: dtypes.dtype | None = None, **options) -> Tensor:
+    return _made("zeros", np.zeros(_size("zeros", size, options), _numpy_dtype("zeros", dtype)), options)
+
+
+def ones(*size: Ints, dtype: dtypes.dtype | None = None, **options) -> Tensor:
+    return _made("ones", np.ones(_size("ones", size, options), _numpy_dtype("ones", dtype)), options)
+
+
+def empty(*size: Ints, dtype: dtypes.dtype | None = None, **options) -> Tensor:
+    """Whatever the memory holds."""
+    return _made("empty", np.empty(_size("empty", size, options), _numpy_dtype("empty", dtype)), options)
+
+
+def full(size: Sequence[int], fill_value: float, *, dtype: dtypes.dtype | None = None, **options) -> Tensor:
+    """So many copies of one value, in its dtype unless another is given."""
+    if not isinstance(size, Sequence) or isinstance(size, str):
+        raise TypeError(f"full(): argument 'size' (position 1) must be tuple of ints, not {type(size).__name__}")
+    fill_value = _number("full", "fill_value", fill_value, 2)
+    default = None if dtype else dtypes.python_scalar(fill_value)
+    return _made("full", _filled("full", _size("full", (size,), {}), fill_value, _numpy_dtype("full", dtype, default)), options)
+
+
+def _filled(name: str, size: tuple[int, ...], value, dtype: np.dtype) -> np.ndarray:
+    value = _number(name, "fill_value", value, 2)
+    if dtype.kind in "iu":
+        _check_range(np.asarray(value, np.float64 if isinstance(value, float) else None), dtype)
+        value = int(value) % 2 ** (8 * dtype.itemsize) if dtype.kind == "u" else int(value)
+    with np.errstate(all="ignore"):
+        return np.full(size, value, dtype)
+
+
+def _number(name: str, argument: str, x, position: int = 1):
+    """A Python number; a 0-dim tensor stands for one."""
+    if isinstance(x, Variable) and x.array.ndim == 0:
+        return x.array.item()
+    if isinstance(x, np.generic):
+        return x.item()
+    if not isinstance(x, bool | int | float):
+        raise TypeError(f"{name}(): argument '{argument}' (position {position}) must be Number, not {type(x).__name__}")
+    return x
+
+
+def _like(name: str, input: Tensor, make, dtype, options: dict) -> Tensor:
+    if not isinstance(input, Variable):
+        raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
+    format = options.get("memory_format", preserve_format)
+    array = make(input.array, _numpy_dtype(name, dtype, input.array.dtype))
+    return _made(name, array if format in (None, preserve_format) else np.ascontiguousarray(array), options)
+
+
+def zeros_like(input: Tensor, *, dtype: dtypes.dtype | None = None, **options) -> Tensor:
+    return _like("zeros_like", input, np.zeros_like, dtype, options)
+
+
+def ones_like(input: Tensor, *, dtype: dtypes.dtype | None = None, **options) -> Tensor:
+    return _like("ones_like", input, np.ones_like, dtype, options)
+
+
+def empty_like(input: Tensor, *, dtype: dtypes.dtype | None = None, **options) -> Tensor:
+    return _like("empty_like", input, np.empty_like, dtype, options)
+
+
+def full_like(input: Tensor, fill_value: float, *, dtype: dtypes.dtype | None = None, **options) -> Tensor:
+    def make(like, dtype):
+        array = np.empty_like(like, dtype)
+        array[...] = _filled("full_like", (), fill_value, dtype)
+        return array
+    return _like("full_like", input, make, dtype, options)
+
+
+def eye(n: int, m: int | None = None, *, dtype: dtypes.dtype | None = None, **options) -> Tensor:
+    """Ones on the diagonal, zeros elsewhere."""
+    for name, size in (("n", n), ("m", m)):
+        if size is not None and as_int("eye", name, size) < 0:
+            raise RuntimeError(f"{name} must be greater or equal to 0, got {size}")
+    return _made("eye", np.eye(n, m, dtype=_numpy_dtype("eye", dtype)), options)
+
+
+# ---- sequences --------------------------------------------------------------------------------------------------
+
+def arange(*range: float, start: float = 0, end: float | None = None, step: float = 1,
+           dtype: dtypes.dtype | None = None, **options) -> Tensor:
+    """Numbers from start (0) to before end, a step (1) apart: arange(end) or arange(start, end, step)."""
+    if len(range) == 1 and end is None:
+        end = range[0]
+    elif range:
+        start, end, step = (*range, *(end, step)[len(range) - 1:])[:3] if len(range) < 4 else _too_many("arange", range)
+    if end is None:
+        raise TypeError('arange() missing 1 required positional arguments: "end"')
+    start, end, step = (_number("arange", k, v) for k, v in (("start", start), ("end", end), ("step", step)))
+    whole = not any(isinstance(x, float) for x in (start, end, step))
+    default = np.dtype(np.int64) if whole else dtypes.get_default_dtype().numpy
+    dtype = _numpy_dtype("arange", dtype, default)
+    if dtype.kind == "b":
+        raise NotImplementedError("\"arange_cpu\" not implemented for 'Bool'")
+    if step == 0:
+        raise RuntimeError("step must be nonzero")
+    if not (math.isfinite(start) and math.isfinite(end)):
+        raise RuntimeError(f"unsupported range: {start} -> {end}")
+    if (end - start) * (1 if step > 0 else -1) < 0:
+        raise RuntimeError("upper bound and lower bound inconsistent with step sign")
+    if whole:
+        if max(abs(start), abs(end)) >= 2**63:
+            raise RuntimeError("value cannot be converted to type int64_t without overflow")
+        count = -((start - end) // step)
+    else:
+        count = math.ceil((end - start) / step)
+    if dtype.kind != "f":
+        start, step = int(start), int(step)
+    steps = np.arange(count, dtype=np.float64 if dtype.kind == "f" else np.int64)
+    return _made("arange", (start + step * steps).astype(dtype, copy=False), options)
+
+
+def _too_many(name: str, given: tuple):
+    raise TypeError(f"{name}() takes at most 3 positional arguments ({len(given)} given)")
+
+
+def linspace(start: float, end: float, steps: int, *, dtype: dtypes.dtype | None = None, **options) -> Tensor:
+    """So many numbers from start to end, evenly spaced."""
+    dtype = _numpy_dtype("linspace", dtype)
+    return _made("linspace", _spaced("linspace", start, end, steps, dtype).astype(dtype, copy=False), options)
+
+
+def logspace(start: float, end: float, steps: int, base: float = 10.0, *, dtype: dtypes.dtype | None = None,
+             **options) -> Tensor:
+    """base to the power of so many evenly spaced numbers."""
+    dtype = _numpy_dtype("logspace", dtype)
+    with np.errstate(all="ignore"):
+        return _made("logspace", np.power(float(base), _spaced("logspace", start, end, steps, np.dtype(float))).astype(dtype),
+                     options)
+
+
+def _spaced(name: str, start, end, steps, dtype: np.dtype) -> np.ndarray:
+    """Counted from the start in the first half, from the end in the second, so that both ends are exact."""
+    ends = {"start": start, "end": end}
+    for k, x in ends.items():
+        if isinstance(x, Variable) and x.array.ndim:
+            raise RuntimeError(f"{name} only supports 0-dimensional start and end tensors, but got {k} with {x.array.ndim} "
+                               "dimension(s).")
+    count = as_int(name, "steps", steps)
+    if count < 0:
+        raise RuntimeError("number of steps must be non-negative")
+    real = dtype if dtype.kind == "f" and dtype.itemsize > 2 else np.dtype(np.float64)
+    with np.errstate(all="ignore"):
+        start, end = (np.asarray(_number(name, k, x)).astype(dtype).astype(real) for k, x in ends.items())
+        places = np.arange(count).astype(real)
+        step = (end - start) / real.type(max(count - 1, 1))
+        return np.where(places < count // 2, start + step * places, end - step * (count - 1 - places)) if count > 1 else \
+            np.full(count, start)
+
+
+def _triangle_indices(name: str, row: int, col: int, offset: int, find, dtype, options: dict) -> Tensor:
+    for k, n in (("row", row), ("col", col)):
+        if n < 0:
+            raise RuntimeError(f"{k} must be non-negative, got{n}")
+    dtype = _numpy_dtype(name, dtype, np.dtype(np.int64))
+    if dtype.kind not in "iu":
+        raise NotImplementedError(f"\"{name}\" not implemented for '{dtypes.of(dtype).tensor_type}'")
+    return _made(name, np.stack(find(row, offset, col)).astype(dtype), options)
+
+
+def tril_indices(row: int, col: int, offset: int = 0, *, dtype: dtypes.dtype | None = None, **options) -> Tensor:
+    """The rows and columns of a lower triangle."""
+    return _triangle_indices("tril_indices", row, col, offset, np.tril_indices, dtype, options)
+
+
+def triu_indices(row: int, col: int, offset: int = 0, *, dtype: dtypes.dtype | None = None, **options) -> Tensor:
+    """The rows and columns of an upper triangle."""
+    return _triangle_indices("triu_indices", row, col, offset, np.triu_indices, dtype, options)
+
+
+# ---- with the dtype of another ----------------------------------------------------------------------------------
+
+def new_zeros(self: Tensor, *size: Ints, dtype: dtypes.dtype | None = None, **options) -> Tensor:
+    return zeros(*size, dtype=dtype or self.dtype, **options)
+
+
+def new_ones(self: Tensor, *size: Ints, dtype: dtypes.dtype | None = None, **options) -> Tensor:
+    return ones(*size, dtype=dtype or self.dtype, **options)
+
+
+def new_empty(self: Tensor, *size: Ints, dtype: dtypes.dtype | None = None, **options) -> Tensor:
+    return empty(*size, dtype=dtype or self.dtype, **options)
+
+
+def new_full(self: Tensor, size: Sequence[int], fill_value: float, *, dtype: dtypes.dtype | None = None, **options) -> Tensor:
+    return full(size, fill_value, dtype=dtype or self.dtype, **options)
+
+
+def new_tensor(self: Tensor, data, *, dtype: dtypes.dtype | None = None, **options) -> Tensor:
+    return _made("new_tensor", _copied(data, dtype or self.dtype), options)
 
 
 class Methods:
     __slots__ = ()
+
+    new_zeros, new_ones, new_empty, new_full, new_tensor = new_zeros, new_ones, new_empty, new_full, new_tensor

@@ -1,1 +1,946 @@
-class Methods: __slots__ = ()
+"""Ops that rearrange elements: views where torch has views, copies where it copies."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from operator import index
+
+import numpy as np
+
+from .. import dtypes
+from ..creation import Ints, as_int, contiguous_format, ints, memory_order, preserve_format
+from ..graph import Tensor, Variable, composite, new_tensor, renamed
+from ..ops import shape as ops
+from ..ops.elementwise import _where, cast, clone as _clone
+from ..ops.index import index_at
+from ..ops.reduce import dim_of, dims_of
+from ..ops.shape import (basic_index, contiguous_copy, diagonal_view, expand_to, flip_dims, permute_dims,
+                         reshape_to, swap_dims, windows, write)
+from ..size import Size
+from ..views import check_inplace, mark_multiple
+from .inplace import inplace
+
+# ---- arguments --------------------------------------------------------------------------------------------------
+
+
+def _tuple(name: str, argument: str, value) -> tuple[int, ...]:
+    """The integers of an argument that must be a sequence, as in torch.reshape(x, (2, 3))."""
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        raise TypeError(f"{name}(): argument '{argument}' must be tuple of ints, not {type(value).__name__}")
+    return ints(name, "", (value,))
+
+
+def require_tensor(name: str, x, argument: str = "input", position: int = 1) -> None:
+    if not isinstance(x, Variable):
+        raise TypeError(f"{name}(): argument '{argument}' (position {position}) must be Tensor, not {type(x).__name__}")
+
+
+def tensor_list(name: str, tensors) -> list:
+    """A list of tensors, given as such."""
+    if isinstance(tensors, Variable) or not isinstance(tensors, Sequence):
+        raise TypeError(f"{name}(): argument 'tensors' (position 1) must be tuple of Tensors, not {type(tensors).__name__}")
+    for i, t in enumerate(tensors):
+        if not isinstance(t, Variable):
+            raise TypeError(f"expected Tensor as element {i} in argument 0, but got {type(t).__name__}")
+    return list(tensors)
+
+
+def _several(name: str, tensors: tuple) -> list:
+    """The tensors of f(a, b) or f([a, b])."""
+    return tensor_list(name, tensors[0] if len(tensors) == 1 and not isinstance(tensors[0], Variable) else tensors)
+
+
+def infer_size(sizes: tuple[int, ...], count: int) -> tuple[int, ...]:
+    """The sizes with a -1 replaced by what makes them hold `count` elements."""
+    known = 1
+    for i, n in enumerate(sizes):
+        if n >= 0:
+            known *= n
+        elif n != -1:
+            raise RuntimeError(f"invalid shape dimension {n} at index {i} of shape {list(sizes)}")
+    unknown = sizes.count(-1)
+    if unknown > 1:
+        raise RuntimeError("only one dimension can be inferred")
+    if unknown and not known and not count:
+        raise RuntimeError(f"cannot reshape tensor of 0 elements into shape {list(sizes)} because the unspecified dimension "
+                           "size -1 can be any value and is ambiguous")
+    if (known != count) if not unknown else (not known or count % known):
+        raise RuntimeError(f"shape '{list(sizes)}' is invalid for input of size {count}")
+    return tuple(count // known if n == -1 else n for n in sizes) if unknown else sizes
+
+
+# ---- the same elements, another shape ---------------------------------------------------------------------------
+
+def reshape(input: Tensor, *shape, **by_name) -> Tensor:
+    """A view if the layout allows it, else a copy."""
+    require_tensor("reshape", input)
+    out = reshape_to(input, infer_size(ints("reshape", "shape", shape, **_only(by_name, "shape", "reshape")), input.array.size))
+    if out._view is None and out._node is not None:
+        out._node.__class__ = renamed(type(out._node), "UnsafeView")
+    return out
+
+
+def _only(by_name: dict, argument: str, name: str) -> dict:
+    for key in by_name:
+        if key != argument:
+            raise TypeError(f"{name}() got an unexpected keyword argument '{key}'")
+    return {"by_name": by_name[argument]} if by_name else {}
+
+
+def reshape_as(input: Tensor, other: Tensor) -> Tensor:
+    require_tensor("reshape_as", other, "other")
+    return reshape(input, other.array.shape)
+
+
+def view(input: Tensor, *size, **by_name) -> Tensor:
+    """The same memory in another shape, or as another dtype."""
+    if "dtype" in by_name or len(size) == 1 and isinstance(size[0], dtypes.dtype):
+        return _view_as_dtype(input, by_name["dtype"] if by_name else size[0])
+    if not size and not by_name:
+        raise TypeError("view() received an invalid combination of arguments: it takes sizes, or a dtype")
+    out = reshape_to(input, infer_size(ints("view", "size", size, **_only(by_name, "size", "view")), input.array.size))
+    if out._view is None:
+        raise RuntimeError("view size is not compatible with input tensor's size and stride (at least one dimension spans "
+                           "across two contiguous subspaces). Use .reshape(...) instead.")
+    return out
+
+
+def _view_as_dtype(input: Tensor, dtype: dtypes.dtype) -> Tensor:
+    new, old = dtypes.to_numpy(dtype), input.array.dtype
+    if new.itemsize == old.itemsize:
+        return ops.view_as_dtype(input, new)
+    names = f"{dtypes.of(old).tensor_type} as {dtype.tensor_type} (different element sizes)"
+    if input.array.ndim == 0:
+        raise RuntimeError(f"self.dim() cannot be 0 to view {names}")
+    if input.array.strides[-1] != old.itemsize:
+        raise RuntimeError(f"self.stride(-1) must be 1 to view {names}, but got {input.array.strides[-1] // old.itemsize}")
+    if input.array.shape[-1] * old.itemsize % new.itemsize:
+        raise RuntimeError(f"self.size(-1) must be divisible by {new.itemsize // old.itemsize} to view {names}, but got "
+                           f"{input.array.shape[-1]}")
+    return ops.view_as_dtype(input, new)
+
+
+def view_as(input: Tensor, other: Tensor) -> Tensor:
+    require_tensor("view_as", other, "other")
+    return view(input, other.array.shape)
+
+
+def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+    """The dimensions from start to end as one."""
+    require_tensor("flatten", input)
+    shape = input.array.shape
+    start, end = dim_of(start_dim, len(shape)), dim_of(end_dim, len(shape))
+    if start > end:
+        raise RuntimeError("flatten() has invalid args: start_dim cannot come after end_dim")
+    if not shape:
+        return reshape(input, (1,))
+    return input if start == end else reshape(input, (*shape[:start], math.prod(shape[start:end + 1]), *shape[end + 1:]))
+
+
+def ravel(input: Tensor) -> Tensor:
+    require_tensor("ravel", input)
+    return view(contiguous(input), -1)
+
+
+def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
+    """One dimension as several."""
+    shape = input.array.shape
+    dim, sizes = dim_of(dim, len(shape)), _tuple("unflatten", "sizes", sizes)
+    if not sizes:
+        raise RuntimeError("unflatten: sizes must be non-empty")
+    length = shape[dim] if shape else 1
+    try:
+        sizes = infer_size(sizes, length)
+    except RuntimeError as error:
+        if "shape '" not in str(error):
+            raise
+        raise RuntimeError(f"unflatten: Provided sizes {list(sizes)} don't multiply up to the size of dim {dim} ({length}) in "
+                           "the input tensor") from None
+    return view(input, (*shape[:dim], *sizes, *shape[dim + 1:]))
+
+
+def squeeze(input: Tensor, dim: Ints | None = None, *rest: int, **by_name) -> Tensor:
+    """Without the dimensions of size 1: all, or those named."""
+    require_tensor("squeeze", input)
+    dim = by_name.get("axis", dim)
+    shape = input.array.shape
+    named = dims_of(dim if not rest else (dim, *rest), len(shape), empty_means_all=False)
+    out = basic_index(input, tuple(0 if n == 1 and d in named else slice(None) for d, n in enumerate(shape)))
+    return _named(out, "Squeeze" if dim is None else "SqueezeBackward1" if not isinstance(dim, Sequence) else "SqueezeBackward2")
+
+
+def _named(out: Tensor, name: str) -> Tensor:
+    """The result of one op, whose node is to show another name."""
+    if out._node is not None:
+        out._node.__class__ = renamed(type(out._node), name)
+    return out
+
+
+def unsqueeze(input: Tensor, dim: int) -> Tensor:
+    """With a new dimension of size 1."""
+    require_tensor("unsqueeze", input)
+    dim = dim_of(dim, len(input.array.shape) + 1)
+    return _named(basic_index(input, (slice(None),) * dim + (None,)), "Unsqueeze")
+
+
+# ---- the order of dimensions ------------------------------------------------------------------------------------
+
+def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
+    """Two dimensions exchanged."""
+    require_tensor("transpose", input)
+    n = input.array.ndim
+    dim0, dim1 = dim_of(dim0, n), dim_of(dim1, n)
+    return _named(swap_dims(input, dim0, dim1) if n else permute_dims(input, ()), "Transpose")
+
+
+def swapaxes(input: Tensor, axis0: int, axis1: int) -> Tensor:
+    return transpose(input, axis0, axis1)
+
+
+def swapdims(input: Tensor, dim0: int, dim1: int) -> Tensor:
+    return transpose(input, dim0, dim1)
+
+
+def t(input: Tensor) -> Tensor:
+    """A matrix transposed."""
+    require_tensor("t", input)
+    if input.array.ndim > 2:
+        raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {input.array.ndim}D")
+    return _named(permute_dims(input, tuple(range(input.array.ndim))[::-1]), "TBackward0")
+
+
+def adjoint(input: Tensor) -> Tensor:
+    """Matrices transposed: of real numbers there is no conjugate to take."""
+    if input.array.ndim < 2:
+        raise RuntimeError("tensor.adjoint() is only supported on matrices or batches of matrices. "
+                           f"Got {input.array.ndim}-D tensor.")
+    return transpose(input, -2, -1)
+
+
+def permute(input: Tensor, *dims, **by_name) -> Tensor:
+    """The dimensions in the given order."""
+    require_tensor("permute", input)
+    dims, n = ints("permute", "", dims, **_only(by_name, "dims", "permute")), input.array.ndim
+    if len(dims) != n:
+        raise RuntimeError("permute(sparse_coo): number of dimensions in the tensor input does not match the length of the "
+                           f"desired ordering of dimensions i.e. input.dim() = {n} is not equal to len(dims) = {len(dims)}")
+    dims = tuple([dim_of(d, n) for d in dims])
+    if len(set(dims)) != n:
+        raise RuntimeError("permute(): duplicate dims are not allowed.")
+    return permute_dims(input, dims)
+
+
+def movedim(input: Tensor, source: Ints, destination: Ints) -> Tensor:
+    """Dimensions moved to other places; the rest keep their order."""
+    require_tensor("movedim", input)
+    if isinstance(source, Sequence) != isinstance(destination, Sequence):
+        raise TypeError("movedim(): source and destination must both be ints, or both be tuples of ints")
+    pair, n = {"source": source, "destination": destination}, input.array.ndim
+    pair = {k: tuple(v) if isinstance(v, Sequence) else (v,) for k, v in pair.items()}
+    if len(pair["source"]) != len(pair["destination"]):
+        raise RuntimeError(f"movedim: Invalid source or destination dims: source ({list(pair['source'])} dims) should contain "
+                           f"the same number of dims as destination ({list(pair['destination'])} dims)")
+    pair = {k: tuple(dim_of(d, n) for d in v) for k, v in pair.items()}
+    for k, dims in pair.items():
+        if len(set(dims)) != len(dims):
+            raise RuntimeError(f"movedim: repeated dim in `{k}` ({list(dims)})")
+    if n == 0:
+        return permute_dims(input, ())
+    rest = iter([d for d in range(n) if d not in pair["source"]])
+    moved = dict(zip(pair["destination"], pair["source"], strict=True))
+    return permute_dims(input, tuple(moved[d] if d in moved else next(rest) for d in range(n)))
+
+
+def moveaxis(input: Tensor, source: Ints, destination: Ints) -> Tensor:
+    return movedim(input, source, destination)
+
+
+# ---- repetition -------------------------------------------------------------------------------------------------
+
+def expand(input: Tensor, *size, implicit: bool = False, **by_name) -> Tensor:
+    """Dimensions of size 1 repeated, without copies; -1 keeps a dimension."""
+    require_tensor("expand", input)
+    size, shape = ints("expand", "", size, **_only(by_name, "size", "expand")), input.array.shape
+    lead = len(size) - len(shape)
+    if lead < 0:
+        raise RuntimeError(f"expand(torch.{input.dtype.tensor_type}Tensor{{{list(shape)}}}, size={list(size)}): the number of "
+                           f"sizes provided ({len(size)}) must be greater or equal to the number of dimensions in the tensor "
+                           f"({len(shape)})")
+    out = list(size)
+    for d, n in enumerate(size):
+        old = shape[d - lead] if d >= lead else 1
+        if n == -1 and d >= lead:
+            out[d] = old
+        elif n < 0:
+            raise RuntimeError(f"The expanded size of the tensor ({n}) isn't allowed in a leading, non-existing dimension {d}"
+                               if d < lead else f"The expanded size of the tensor ({n}) must not be negative at dimension {d}")
+        elif n != old and old != 1:
+            raise RuntimeError(f"The expanded size of the tensor ({n}) must match the existing size ({old}) at non-singleton "
+                               f"dimension {d}.  Target sizes: {list(size)}.  Tensor sizes: {list(shape)}")
+    return expand_to(input, tuple(out))
+
+
+def expand_as(input: Tensor, other: Tensor) -> Tensor:
+    require_tensor("expand_as", other, "other")
+    return expand(input, other.array.shape)
+
+
+def broadcast_to(input: Tensor, size: Sequence[int]) -> Tensor:
+    return expand(input, _tuple("broadcast_to", "size", size))
+
+
+def broadcast_shapes(*shapes: Ints) -> Size:
+    """The shape that tensors of these shapes have together."""
+    out: list[int] = []
+    for i, shape in enumerate(shapes):
+        shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        out = [1] * (len(shape) - len(out)) + out
+        for d in range(-1, -len(shape) - 1, -1):
+            if shape[d] < 0:
+                raise RuntimeError(f"Trying to create tensor with negative dimension ({shape[d]}): ({shape[d]})")
+            if shape[d] != 1 and out[d] not in (1, shape[d]):
+                raise RuntimeError(f"Attempting to broadcast a dimension of length {shape[d]} at {d}! Mismatching argument at "
+                                   f"index {i} had {shape}; but expected shape should be broadcastable to {out}")
+            out[d] = max(out[d], shape[d]) if shape[d] and out[d] else 0
+    return Size(out)
+
+
+def common_shape(*tensors: Tensor) -> tuple[int, ...]:
+    """The shape of tensors broadcast together, refused as the elementwise ops refuse."""
+    from ..ops.elementwise import check_same_size
+    check_same_size(tensors)
+    return tuple(broadcast_shapes(*[x.array.shape for x in tensors]))
+
+
+def broadcast_tensors(*tensors: Tensor) -> list[Tensor]:
+    tensors = _several("broadcast_tensors", tensors)
+    shape = common_shape(*tensors) if tensors else ()
+    return [expand_to(x, shape) for x in tensors]
+
+
+@composite("Repeat")
+def repeat(input: Tensor, *repeats, **by_name) -> Tensor:
+    """Copies of a tensor side by side, so many in each dimension."""
+    repeats = ints("repeat", "", repeats, **_only(by_name, "repeats", "repeat"))
+    shape = input.array.shape
+    lead = len(repeats) - len(shape)
+    if lead < 0:
+        raise RuntimeError("Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor")
+    shape = (1,) * lead + shape
+    sizes = [r * n for r, n in zip(repeats, shape, strict=True)]
+    if any(r < 0 for r in repeats):
+        raise RuntimeError(f"Trying to create tensor with negative dimension {min(sizes)}: {sizes}")
+    once = reshape_to(input, tuple(m for n in shape for m in (1, n)))
+    many = expand_to(once, tuple(m for r, n in zip(repeats, shape, strict=True) for m in (r, n)))
+    return _base(reshape_to(contiguous_copy(many), tuple(sizes)))
+
+
+def _base(view: Tensor) -> Tensor:
+    """A view of memory that nobody else has is no view."""
+    view._view = None
+    return view
+
+
+def tile(input: Tensor, *dims, **by_name) -> Tensor:
+    """repeat, with dimensions that are not named repeated once."""
+    dims = ints("tile", "", dims, **_only(by_name, "dims", "tile"))
+    return repeat(input, (1,) * (input.array.ndim - len(dims)) + dims)
+
+
+def repeat_interleave(input: Tensor, repeats: int | Tensor | None = None, dim: int | None = None, *,
+                      output_size: int | None = None) -> Tensor:
+    """Each element so many times in succession; of repeats alone, the indices that do this."""
+    if repeats is None:
+        return new_tensor(np.repeat(np.arange(input.array.size), _repeats(input.array, input.array.size)))
+    if dim is None:
+        input, dim = flatten(input), 0
+    dim = dim_of(dim, input.array.ndim)
+    if input.array.ndim == 0:
+        input = flatten(input)
+    n = input.array.shape[dim]
+    if isinstance(repeats, Variable) and repeats.array.size == 1 and repeats.array.dtype.kind in "iu":
+        repeats = int(repeats.array.item())
+    if isinstance(repeats, Variable):
+        if repeats.array.ndim > 1:
+            raise RuntimeError("repeats must be 0-dim or 1-dim tensor")
+        if repeats.array.size != n:
+            raise RuntimeError("repeats must have the same size as input along dim, but got repeats.size(0) = "
+                               f"{repeats.array.size} and input.size({dim}) = {n}")
+        places = np.repeat(np.arange(n), _repeats(repeats.array, n))
+        if output_size is not None and output_size != places.size:
+            raise RuntimeError("allocated size does not match required size")
+        return _named(index_at(input, (slice(None),) * dim + (places,)), "IndexSelect")
+    repeats = index(repeats)
+    if repeats < 0:
+        raise RuntimeError("Repeats must be non-negative")
+    if output_size is not None and output_size != n * repeats:
+        raise RuntimeError(f"repeat_interleave: Invalid output_size, expected {n * repeats} but got {output_size}")
+    shape = input.array.shape
+    many = expand_to(unsqueeze(input, dim + 1), (*shape[:dim + 1], repeats, *shape[dim + 1:]))
+    return _base(reshape_to(contiguous_copy(many), (*shape[:dim], n * repeats, *shape[dim + 1:])))
+
+
+def _repeats(counts: np.ndarray, n: int) -> np.ndarray:
+    if counts.dtype.kind not in "iu":
+        raise NotImplementedError("repeat_interleave: repeats must be an integer tensor")
+    if (counts < 0).any():
+        raise RuntimeError("repeats can not be negative")
+    return counts
+
+
+def meshgrid(*tensors, indexing: str | None = None) -> tuple[Tensor, ...]:
+    """Grids of coordinates: the k-th varies along dimension k alone. "xy" exchanges the first two dimensions."""
+    tensors = _several("meshgrid", tensors)
+    if not tensors:
+        raise RuntimeError("meshgrid expects a non-empty TensorList")
+    if indexing is None:
+        indexing = "ij"
+        warnings.warn("torch.meshgrid: in an upcoming release, it will be required to pass the indexing argument.",
+                      stacklevel=2)
+    if indexing not in ("ij", "xy"):
+        raise RuntimeError(f'torch.meshgrid: indexing must be one of "xy" or "ij", but received: {indexing}')
+    for x in tensors:
+        if x.array.ndim > 1:
+            raise RuntimeError(f"torch.meshgrid: Expected 0D or 1D tensor in the tensor list but got: {x}")
+        if x.array.dtype != tensors[0].array.dtype:
+            raise RuntimeError("torch.meshgrid expects all tensors to have the same dtype")
+    swap = indexing == "xy" and len(tensors) > 1
+    if swap:
+        tensors[:2] = tensors[1::-1]
+    shape = tuple(x.array.size for x in tensors)
+    grids = [expand_to(reshape(x, (1,) * k + (-1,) + (1,) * (len(shape) - k - 1)), shape) for k, x in enumerate(tensors)]
+    if swap:
+        grids = [transpose(g, 0, 1) for g in grids]
+        grids[:2] = grids[1::-1]
+    return tuple(grids)
+
+
+def cartesian_prod(*tensors: Tensor) -> Tensor:
+    """All tuples with one element of each of the 1-D tensors."""
+    tensors = _several("cartesian_prod", tensors)
+    for x in tensors:
+        if x.array.ndim != 1:
+            raise RuntimeError(f"Expect a 1D vector, but got shape {list(x.array.shape)}")
+    if len(tensors) == 1:
+        return tensors[0]
+    return stack([flatten(g) for g in meshgrid(tensors, indexing="ij")], 1)
+
+
+def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> Tensor:
+    """All r-tuples of elements in their order, without (or with) one element occurring again."""
+    import itertools
+    if input.array.ndim != 1:
+        raise RuntimeError(f"Expect a 1D vector, but got shape {list(input.array.shape)}")
+    if r < 0:
+        raise RuntimeError(f"Expect a non-negative number, but got {r}")
+    if r == 0:
+        return new_tensor(np.empty(0, input.array.dtype))
+    choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
+    rows = np.array(list(choose(range(input.array.size), r)), np.int64).reshape(-1, r)
+    return _named(index_at(input, (rows,)), "Stack")
+
+
+# ---- joining ----------------------------------------------------------------------------------------------------
+
+def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """Tensors one after another along a dimension. Empty 1-D tensors are left out, whatever the others' shape."""
+    tensors = tensor_list("cat", tensors)
+    if not tensors:
+        raise ValueError("torch.cat(): expected a non-empty list of Tensors")
+    dtypes_ = {x.array.dtype for x in tensors}
+    if len(dtypes_) > 1:
+        common = dtypes.result_numpy([x.array for x in tensors])
+        tensors = [x if x.array.dtype == common else cast(x, common) for x in tensors]
+    for i, x in enumerate(tensors):
+        if x.array.ndim == 0:
+            raise RuntimeError(f"zero-dimensional tensor (at position {i}) cannot be concatenated")
+    full = [(i, x) for i, x in enumerate(tensors) if x.array.shape != (0,)] or list(enumerate(tensors))
+    first = full[0][1].array.shape
+    dim = dim_of(dim, len(first))
+    start, starts = 0, []
+    for i, x in full:
+        shape = x.array.shape
+        if len(shape) != len(first):
+            raise RuntimeError(f"Tensors must have same number of dimensions: got {len(first)} and {len(shape)}")
+        if shape[:dim] != first[:dim] or shape[dim + 1:] != first[dim + 1:]:
+            d = next(d for d in range(len(first)) if d != dim and shape[d] != first[d])
+            raise RuntimeError(f"Sizes of tensors must match except in dimension {dim}. Expected size {first[d]} but got size "
+                               f"{shape[d]} for tensor number {i} in the list.")
+        starts.append(start)
+        start += shape[dim]
+    return ops.concatenate(dim, tuple(starts), *[x for _, x in full])
+
+
+def concat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    return cat(tensors, dim)
+
+
+def concatenate(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    return cat(tensors, dim)
+
+
+def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """Tensors of one shape along a new dimension."""
+    tensors = tensor_list("stack", tensors)
+    if not tensors:
+        raise RuntimeError("stack expects a non-empty TensorList")
+    shape = tensors[0].array.shape
+    dim = dim_of(dim, len(shape) + 1)
+    for i, x in enumerate(tensors):
+        if x.array.shape != shape:
+            raise RuntimeError(f"stack expects each tensor to be equal size, but got {list(shape)} at entry 0 and "
+                               f"{list(x.array.shape)} at entry {i}")
+    return _named(cat([unsqueeze(x, dim) for x in tensors], dim), "Stack")
+
+
+def atleast_1d(*tensors):
+    return _each("atleast_1d", tensors, lambda x: x if x.array.ndim else reshape(x, (1,)))
+
+
+def atleast_2d(*tensors):
+    return _each("atleast_2d", tensors, lambda x: (reshape(x, (1, 1)) if x.array.ndim == 0 else
+                                                   unsqueeze(x, 0) if x.array.ndim == 1 else x))
+
+
+def atleast_3d(*tensors):
+    return _each("atleast_3d", tensors, lambda x: (reshape(x, (1, 1, 1)) if x.array.ndim == 0 else
+                                                   unsqueeze(unsqueeze(x, 0), -1) if x.array.ndim == 1 else
+                                                   unsqueeze(x, -1) if x.array.ndim == 2 else x))
+
+
+def _each(name: str, tensors: tuple, f):
+    """f of the one tensor, or a tuple of f of each."""
+    if len(tensors) == 1 and isinstance(tensors[0], Variable):
+        return f(tensors[0])
+    return tuple(f(x) for x in _several(name, tensors))
+
+
+def hstack(tensors: Sequence[Tensor]) -> Tensor:
+    """Side by side: along the second dimension, or the first of 1-D tensors."""
+    return _joined("hstack", tensors, atleast_1d, lambda x: 0 if x.array.ndim == 1 else 1)
+
+
+def vstack(tensors: Sequence[Tensor]) -> Tensor:
+    """On top of each other: along the first dimension."""
+    return _joined("vstack", tensors, atleast_2d, lambda x: 0)
+
+
+def row_stack(tensors: Sequence[Tensor]) -> Tensor:
+    return vstack(tensors)
+
+
+def dstack(tensors: Sequence[Tensor]) -> Tensor:
+    """Along the third dimension."""
+    return _joined("dstack", tensors, atleast_3d, lambda x: 2)
+
+
+def column_stack(tensors: Sequence[Tensor]) -> Tensor:
+    """1-D tensors as the columns of a matrix."""
+    return _joined("column_stack", tensors, lambda x: x if x.array.ndim > 1 else reshape(x, (x.array.size, 1)), lambda x: 1)
+
+
+def _joined(name: str, tensors: Sequence[Tensor], shaped, dim_for) -> Tensor:
+    tensors = [shaped(x) for x in tensor_list(name, tensors)]
+    if not tensors:
+        raise RuntimeError(f"{name} expects a non-empty TensorList")
+    return cat(tensors, dim_for(tensors[0]))
+
+
+@composite("BlockDiag")
+def block_diag(*tensors: Tensor) -> Tensor:
+    """The matrices along the diagonal of one matrix."""
+    blocks = [atleast_2d(x) for x in tensors]
+    if not blocks:
+        return new_tensor(np.zeros((1, 0), dtypes.get_default_dtype().numpy))
+    for i, x in enumerate(blocks):
+        if x.array.ndim > 2:
+            raise RuntimeError(f"torch.block_diag: Input tensors must have 2 or fewer dimensions. Input {i} has "
+                               f"{x.array.ndim} dimensions")
+    dtype = dtypes.result_numpy([x.array for x in tensors])
+    widths, rows, left = [x.array.shape[1] for x in blocks], [], 0
+    for x, width in zip(blocks, widths, strict=True):
+        height = x.array.shape[0]
+        side = [new_tensor(np.zeros((height, n), dtype)) for n in (left, sum(widths) - left - width)]
+        rows.append(cat([side[0], x, side[1]], 1))
+        left += width
+    return cat(rows, 0)
+
+
+# ---- cutting ----------------------------------------------------------------------------------------------------
+
+def _part(input: Tensor, dim: int, start: int, stop: int) -> Tensor:
+    return basic_index(input, (slice(None),) * dim + (slice(start, stop),))
+
+
+def _parts(input: Tensor, dim: int, sizes: Sequence[int], name: str) -> tuple[Tensor, ...]:
+    ends = np.cumsum([0, *sizes]).tolist()
+    parts = [_named(_part(input, dim, a, b), name) for a, b in zip(ends, ends[1:], strict=False)]
+    return mark_multiple(parts, name + "Backward0")
+
+
+def split(tensor: Tensor, split_size_or_sections: Ints, dim: int = 0) -> tuple[Tensor, ...]:
+    """Views of parts of one length (the last may be shorter), or of the given lengths."""
+    if isinstance(split_size_or_sections, Sequence):
+        return split_with_sizes(tensor, split_size_or_sections, dim)
+    require_tensor("split", tensor, "tensor")
+    if not tensor.array.ndim:
+        raise RuntimeError("split expects at least a 1-dimensional tensor")
+    size, dim = index(split_size_or_sections), dim_of(dim, tensor.array.ndim)
+    n = tensor.array.shape[dim]
+    if size < 0:
+        raise RuntimeError(f"split expects split_size be non-negative, but got split_size={size}")
+    if size == 0 and n:
+        raise RuntimeError(f"split_size can only be 0 if dimension size is 0, but got dimension size of {n}")
+    return _parts(tensor, dim, [min(size, n - a) for a in range(0, n, size)] if n else [0], "Split")
+
+
+def _split(self: Tensor, split_size: Ints, dim: int = 0) -> tuple[Tensor, ...]:
+    return split(self, split_size, dim)
+
+
+def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
+    require_tensor("split_with_sizes", input)
+    if not input.array.ndim:
+        raise RuntimeError("split expects at least a 1-dimensional tensor")
+    sizes, dim = _tuple("split_with_sizes", "split_sizes", split_sizes), dim_of(dim, input.array.ndim)
+    n = input.array.shape[dim]
+    if any(s < 0 for s in sizes):
+        raise RuntimeError(f"split_with_sizes expects split_sizes have only non-negative entries, but got "
+                           f"split_sizes={list(sizes)}")
+    if sum(sizes) != n:
+        raise RuntimeError(f"split_with_sizes expects split_sizes to sum exactly to {n} (input tensor's size at dimension "
+                           f"{dim}), but got split_sizes={list(sizes)}")
+    return _parts(input, dim, sizes, "SplitWithSizes")
+
+
+def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+    """At most so many parts, of one length but for the last."""
+    require_tensor("chunk", input)
+    if not input.array.ndim:
+        raise RuntimeError("chunk expects at least a 1-dimensional tensor")
+    if chunks <= 0:
+        raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
+    n = input.array.shape[dim_of(dim, input.array.ndim)]
+    if not n:
+        return split_with_sizes(input, [0] * chunks, dim)
+    return split(input, -(-n // chunks), dim)
+
+
+def tensor_split(input: Tensor, indices_or_sections: Ints | Tensor | None = None, dim: int = 0, *, indices=None,
+                 sections=None) -> tuple[Tensor, ...]:
+    """So many parts of lengths that differ by one at most, or parts cut at the given places."""
+    given = next(x for x in (indices_or_sections, indices, sections) if x is not None)
+    require_tensor("tensor_split", input)
+    if not input.array.ndim:
+        raise RuntimeError("tensor_split expected at least a 1-dimensional tensor, but got a tensor with 0 dims")
+    dim = dim_of(dim, input.array.ndim)
+    n = input.array.shape[dim]
+    if isinstance(given, Variable):
+        if given.array.dtype != np.int64 or given.array.ndim > 1:
+            raise RuntimeError("tensor_split expected tensor_indices_or_sections to be a zero-dimensional or one-dimensional "
+                               f"tensor of dtype long, but got a {given.array.ndim}-D tensor of dtype {given.dtype}")
+        given = given.array.tolist()
+    if isinstance(given, Sequence):
+        cuts = list(given)
+    else:
+        if given <= 0:
+            raise RuntimeError(f"number of sections must be larger than 0, got {given}")
+        cuts = np.cumsum([n // given + (i < n % given) for i in range(given - 1)]).tolist()
+    return tuple(_part(input, dim, a, b) for a, b in zip([0, *cuts], [*cuts, n], strict=True))
+
+
+def _split_along(name: str, dim_for, least: int):
+    def f(input: Tensor, indices_or_sections: Ints) -> tuple[Tensor, ...]:
+        n = input.array.ndim
+        if n < least:
+            raise RuntimeError(f"torch.{name} requires a tensor with at least {least} dimension, but got a tensor with {n} "
+                               "dimensions!")
+        dim = dim_for(n)
+        if not isinstance(indices_or_sections, Sequence):
+            size = input.array.shape[dim]
+            if indices_or_sections == 0 or size % indices_or_sections:
+                raise RuntimeError(f"torch.{name} attempted to split along dimension {dim}, but the size of the dimension "
+                                   f"{size} is not divisible by the split_size {indices_or_sections}!")
+        return tensor_split(input, indices_or_sections, dim)
+    f.__name__ = f.__qualname__ = name
+    return f
+
+
+hsplit = _split_along("hsplit", lambda n: 0 if n == 1 else 1, 1)
+vsplit = _split_along("vsplit", lambda n: 0, 2)
+dsplit = _split_along("dsplit", lambda n: 2, 3)
+
+
+def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
+    """Views of all slices along a dimension."""
+    require_tensor("unbind", input)
+    if not input.array.ndim:
+        raise IndexError(f"Dimension specified as {dim} but tensor has no dimensions")
+    dim = dim_of(dim, input.array.ndim)
+    lead = (slice(None),) * dim
+    return mark_multiple([_named(basic_index(input, (*lead, i)), "Unbind") for i in range(input.array.shape[dim])],
+                         "UnbindBackward0")
+
+
+def narrow(input: Tensor, dim: int, start: int | Tensor, length: int) -> Tensor:
+    """The part of a dimension that begins at `start`."""
+    require_tensor("narrow", input)
+    if not input.array.ndim:
+        raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
+    dim, start, length = dim_of(dim, input.array.ndim), _start("narrow", start), index(length)
+    n = input.array.shape[dim]
+    if length < 0:
+        raise RuntimeError("narrow(): length must be non-negative.")
+    if not -n <= start <= n:
+        raise IndexError(f"start out of range (expected to be in range of [{-n}, {n}], but got {start})")
+    start += n if start < 0 else 0
+    if start + length > n:
+        raise RuntimeError(f"start ({start}) + length ({length}) exceeds dimension size ({n}).")
+    return _part(input, dim, start, start + length)
+
+
+def _start(name: str, start) -> int:
+    if isinstance(start, Variable) and (start.array.ndim or start.array.dtype.kind not in "iu"):
+        raise RuntimeError("start must be an 0-dim integral Tensor.")
+    return index(start)
+
+
+def select(input: Tensor, dim: int, index: int) -> Tensor:
+    """One slice along a dimension."""
+    require_tensor("select", input)
+    if not input.array.ndim:
+        raise IndexError("select() cannot be applied to a 0-dim tensor.")
+    dim, i = dim_of(dim, input.array.ndim), as_int("select", "index", index)
+    n = input.array.shape[dim]
+    if not -n <= i < n:
+        raise IndexError(f"select(): index {i} out of range for tensor of size {list(input.array.shape)} at dimension {dim}")
+    return _named(basic_index(input, (slice(None),) * dim + (i,)), "Select")
+
+
+def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
+    """All windows of a size along a dimension, a step apart, as a last dimension: a view."""
+    require_tensor("unfold", input)
+    dim = dim_of(dimension, input.array.ndim)
+    n = input.array.shape[dim] if input.array.ndim else 1
+    if size < 0:
+        raise RuntimeError(f"size is {size} but must be >= 0")
+    if size > n:
+        raise RuntimeError(f"maximum size for tensor at dimension {dim} is {n} but size is {size}")
+    if step <= 0:
+        raise RuntimeError(f"step is {step} but must be > 0")
+    if not input.array.ndim:
+        return _named(_part(unsqueeze(input, 0), 0, 0, size), "Unfold")
+    return windows(input, dim, index(size), index(step))
+
+
+# ---- mirrored, rolled, rotated ----------------------------------------------------------------------------------
+
+def flip(input: Tensor, *dims, **by_name) -> Tensor:
+    """The dimensions backwards, as a copy."""
+    require_tensor("flip", input)
+    dims = ints("flip", "dims", dims, **_only(by_name, "dims", "flip"))
+    return flip_dims(input, dims_of(dims, input.array.ndim, empty_means_all=False))
+
+
+def fliplr(input: Tensor) -> Tensor:
+    if input.array.ndim < 2:
+        raise RuntimeError("Input must be >= 2-d.")
+    return flip(input, 1)
+
+
+def flipud(input: Tensor) -> Tensor:
+    if input.array.ndim < 1:
+        raise RuntimeError("Input must be >= 1-d.")
+    return flip(input, 0)
+
+
+@composite("Roll")
+def roll(input: Tensor, shifts: Ints, dims: Ints | None = None) -> Tensor:
+    """Elements pushed out at one end come in at the other."""
+    shifts = ints("roll", "", (shifts,))
+    dims = () if dims is None else ints("roll", "", (dims,))
+    if not shifts:
+        raise RuntimeError("`shifts` required")
+    if not dims and len(shifts) == 1:
+        return reshape(roll(flatten(input), shifts, (0,)), input.array.shape)
+    if len(shifts) != len(dims):
+        raise RuntimeError(f"shifts and dimensions must align. shifts: {len(shifts)}, dims:{len(dims)}")
+    out = input
+    for shift, d in zip(shifts, dims, strict=True):
+        d = dim_of(d, input.array.ndim)
+        n = input.array.shape[d] if input.array.ndim else 0
+        if n:
+            out = cat([_part(out, d, n - shift % n, n), _part(out, d, 0, n - shift % n)], d)
+    return contiguous_copy(out) if out is input else out
+
+
+@composite("Rot90")
+def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
+    """A quarter turn in the plane of two dimensions, k times."""
+    n, dims = input.array.ndim, tuple(dims)
+    if len(dims) != 2:
+        raise RuntimeError(f"expected total rotation dims == 2, but got dims = {len(dims)}")
+    if n < 2:
+        raise RuntimeError(f"expected total dims >= 2, but got total dims = {n}")
+    if dims[0] == dims[1] or abs(dims[0] - dims[1]) == n:
+        raise RuntimeError(f"expected rotation dims to be different, but got dim0 = {dims[0]} and dim1 = {dims[1]}")
+    a, b = (dim_of(d, n) for d in dims)
+    k %= 4
+    if k == 2:
+        return flip_dims(input, (a, b))
+    return contiguous_copy(input) if k == 0 else swap_dims(flip_dims(input, (b if k == 1 else a,)), a, b)
+
+
+# ---- diagonals and triangles ------------------------------------------------------------------------------------
+
+def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+    """A diagonal of the matrices in two dimensions, as a last dimension: a view."""
+    require_tensor("diagonal", input)
+    return diagonal_view(input, index(offset), *_plane(dim1, dim2, input.array.ndim))
+
+
+def _plane(dim1: int, dim2: int, n: int) -> tuple[int, int]:
+    a, b = dim_of(dim1, n), dim_of(dim2, n)
+    if a == b:
+        raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
+    return a, b
+
+
+def diag(input: Tensor, diagonal: int = 0) -> Tensor:
+    """The matrix with a diagonal, or the diagonal of a matrix."""
+    require_tensor("diag", input)
+    if input.array.ndim == 1:
+        return diag_embed(input, diagonal)
+    if input.array.ndim != 2:
+        raise RuntimeError(f"diag(): Supports 1D or 2D tensors. Got {input.array.ndim}D")
+    return _diagonal_copy(input, diagonal)
+
+
+def _diagonal_copy(input: Tensor, offset: int) -> Tensor:
+    return _named(contiguous_copy(diagonal_view(input, offset, 0, 1)), "DiagonalBackward0_copy")
+
+
+@composite
+def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
+    """Zeros but for a diagonal of the matrices in two dimensions."""
+    require_tensor("diag_embed", input)
+    if not input.array.ndim:
+        raise IndexError("diag_embed(): input must have at least one dimension")
+    *lead, n = input.array.shape
+    a, b = _plane(dim1, dim2, len(lead) + 2)
+    shape = list(lead)
+    for d in sorted((a, b)):
+        shape.insert(d, n + abs(offset))
+    return write(np.zeros(shape, input.array.dtype), input, ((), diagonal_view, (index(offset), a, b)))
+
+
+def diagflat(input: Tensor, offset: int = 0) -> Tensor:
+    return diag_embed(flatten(input), offset)
+
+
+def _triangle(name: str, keep):
+    def f(input: Tensor, diagonal: int = 0) -> Tensor:
+        require_tensor(name, input)
+        if input.array.ndim < 2:
+            raise RuntimeError(f"{name}: input tensor must have at least 2 dimensions")
+        rows, columns = input.array.shape[-2:]
+        mask = keep(np.arange(columns) - np.arange(rows)[:, None], index(diagonal))
+        return _named(_where(mask, input, input.array.dtype.type(0)), name.title())
+    f.__name__ = f.__qualname__ = name
+    return f
+
+
+tril = _triangle("tril", np.less_equal)
+triu = _triangle("triu", np.greater_equal)
+
+
+# ---- layout -----------------------------------------------------------------------------------------------------
+
+def is_contiguous(input: Tensor, memory_format=None) -> bool:
+    order = memory_order(input.array.ndim, memory_format)
+    return (input.array if order is None else input.array.transpose(order)).flags.c_contiguous
+
+
+def contiguous(input: Tensor, memory_format=None) -> Tensor:
+    """The tensor itself if its elements lie in order, else a copy in which they do."""
+    if memory_format is None and input.array.flags.c_contiguous:
+        return input
+    return input if is_contiguous(input, memory_format) else clone(input, memory_format=memory_format or
+                                                                  contiguous_format)
+
+
+def clone(input: Tensor, *, memory_format=None) -> Tensor:
+    """A copy, in the same layout unless another is asked for."""
+    require_tensor("clone", input)
+    if memory_format is None or memory_format is preserve_format:
+        return _clone(input)
+    order = memory_order(input.array.ndim, memory_format)
+    if order is None:
+        return contiguous_copy(input)
+    back = tuple(order.index(d) for d in range(len(order)))
+    return _named(permute_dims(contiguous_copy(permute_dims(input, order)), back), "Clone")
+
+
+# ---- in-place changes of shape ----------------------------------------------------------------------------------
+
+def _reshaped(op):
+    """The in-place form of an op that makes a view: the tensor becomes that view of its memory."""
+    def op_(input: Tensor, *args) -> Tensor:
+        check_inplace(input)
+        out = op(input, *args)
+        input.array, input._node = out.array, out._node
+        if input._view is not None:
+            input._view = out._view
+        return input
+    op_.__name__ = op_.__qualname__ = op.__name__ + "_"
+    op_.__doc__ = f"{op.__name__}, in place: the memory stays, the shape changes."
+    return op_
+
+
+class Methods:
+    __slots__ = ()
+
+    reshape, reshape_as, view, view_as, flatten, ravel, unflatten = reshape, reshape_as, view, view_as, flatten, ravel, unflatten
+    squeeze, unsqueeze, transpose, swapaxes, swapdims, t, adjoint = squeeze, unsqueeze, transpose, swapaxes, swapdims, t, adjoint
+    permute, movedim, moveaxis = permute, movedim, moveaxis
+    expand, expand_as, broadcast_to, repeat, tile = expand, expand_as, broadcast_to, repeat, tile
+    repeat_interleave = repeat_interleave
+    split, split_with_sizes, chunk, tensor_split = _split, split_with_sizes, chunk, tensor_split
+    hsplit, vsplit, dsplit, unbind, narrow, select = hsplit, vsplit, dsplit, unbind, narrow, select
+    unfold, flip, fliplr, flipud, roll, rot90 = unfold, flip, fliplr, flipud, roll, rot90
+    diagonal, diag, diag_embed, diagflat, tril, triu = diagonal, diag, diag_embed, diagflat, tril, triu
+    is_contiguous, contiguous, clone = is_contiguous, contiguous, clone
+    squeeze_, unsqueeze_, t_, transpose_ = _reshaped(squeeze), _reshaped(unsqueeze), _reshaped(t), _reshaped(transpose)
+    swapaxes_, swapdims_ = _reshaped(swapaxes), _reshaped(swapdims)
+    tril_, triu_ = inplace(tril), inplace(triu)
+
+    @property
+    def T(self) -> Tensor:
+        """The dimensions in reverse order."""
+        if self.array.ndim not in (0, 2):
+            warnings.warn("The use of `x.T` on tensors of dimension other than 2 to reverse their shape is deprecated. Consider "
+                          "`x.mT` to transpose batches of matrices or `x.permute(*torch.arange(x.ndim - 1, -1, -1))` to "
+                          "reverse the dimensions of a tensor.", stacklevel=2)
+        return permute_dims(self, tuple(range(self.array.ndim))[::-1])
+
+    @property
+    def mT(self) -> Tensor:
+        """The matrices in the last two dimensions, transposed."""
+        if self.array.ndim < 2:
+            raise RuntimeError("tensor.mT is only supported on matrices or batches of matrices. "
+                               f"Got {self.array.ndim}-D tensor.")
+        return transpose(self, -2, -1)
+
+    @property
+    def H(self) -> Tensor:
+        """A matrix transposed; the numbers are real."""
+        if self.array.ndim not in (0, 2):
+            raise RuntimeError(f"tensor.H is only supported on matrices (2-D tensors). Got {self.array.ndim}-D tensor. "
+                               "For batches of matrices, consider using tensor.mH")
+        return t(self) if self.array.ndim else self
+
+    @property
+    def mH(self) -> Tensor:
+        return self.mT

@@ -36,10 +36,36 @@ def _back(g, shape, op, *args):
     return write(zeros_for(g, shape), g, ((), op, args))
 
 
+# NumPy's as_strided takes longer than most of the ops that use it; and where the memory's owner is at hand, the
+# constructor checks that the view stays inside.
+def strided(array: np.ndarray, shape, strides) -> np.ndarray:
+    """A view with its own shape and strides (in bytes), starting where the array starts."""
+    memory = array
+    while not memory.flags.c_contiguous:
+        memory = memory.base
+        if not isinstance(memory, np.ndarray):
+            return as_strided(array, shape, strides)
+    return np.ndarray(shape, array.dtype, memory, address(array) - address(memory) if memory is not array else 0, strides)
+
+
+def address(array: np.ndarray) -> int:
+    return array.__array_interface__["data"][0]
+
+
 @view_primitive("Slice", input=lambda g, index, shape: _back(g, shape, basic_index, index))
 def basic_index(input, index):
-    """input[index] for integers, slices, None and Ellipsis: always a view."""
-    return input[(*index, ...)]                  # the Ellipsis keeps a single element an array, not a NumPy scalar
+    """input[index] for integers, slices and None: always a view."""
+    out = input[(*index, ...)]                   # the Ellipsis keeps a single element an array, not a NumPy scalar
+    return _unit_strides(out) if None in index else out
+
+
+def _unit_strides(array):
+    """For None, NumPy makes a dimension with stride 0; in torch it steps over the dimensions behind it."""
+    shape, strides = array.shape, list(array.strides)
+    for d in range(array.ndim - 1, -1, -1):
+        if shape[d] == 1 and strides[d] == 0:
+            strides[d] = shape[d + 1] * strides[d + 1] if d + 1 < array.ndim else array.itemsize
+    return strided(array, shape, strides)
 
 
 @view_primitive("Diagonal", input=lambda g, offset, dim1, dim2, shape: _back(g, shape, diagonal_view, offset, dim1, dim2))
@@ -49,8 +75,8 @@ def diagonal_view(input, offset, dim1, dim2):
     rest = [d for d in range(input.ndim) if d not in (dim1, dim2)]
     length = max(min(n, m), 0)
     start = input[tuple(slice(skip[1], None) if d == skip[0] and length else slice(None) for d in range(input.ndim))]
-    return as_strided(start, [*(input.shape[d] for d in rest), length],
-                      [*(input.strides[d] for d in rest), input.strides[dim1] + input.strides[dim2]])
+    return strided(start, [*(input.shape[d] for d in rest), length],
+                   [*(input.strides[d] for d in rest), input.strides[dim1] + input.strides[dim2]])
 
 
 @view_primitive("View", input=lambda g, shape: reshape_to(g, shape))
@@ -72,13 +98,16 @@ def swap_dims(input, dim0: int, dim1: int):
 
 @view_primitive("Expand", input=lambda g: g)                # the walk sums over what was repeated
 def expand_to(input, sizes):
-    if input.shape == sizes:
-        return input[...]
     if isinstance(input, np.generic):
         input = np.asarray(input)
-    lead = len(sizes) - input.ndim
-    strides = (0,) * lead + tuple(0 if n == 1 else s for n, s in zip(input.shape, input.strides, strict=True))
-    return as_strided(input, sizes, strides)
+    lead, strides = len(sizes) - input.ndim, list(input.strides)
+    for d, n in enumerate(input.shape):
+        if n != sizes[lead + d]:
+            strides[d] = 0
+    for n in reversed(sizes[:lead]):
+        inner = len(sizes) - len(strides)
+        strides.insert(0, 0 if n != 1 else sizes[inner] * strides[0] if strides else input.itemsize)
+    return strided(input, sizes, strides)
 
 
 @view_primitive("Alias", input=lambda g: g)
@@ -94,7 +123,7 @@ def windows(input, dim, size, step):
     count = (input.shape[dim] - size) // step + 1
     shape, strides = [*input.shape, size], [*input.strides, input.strides[dim]]
     shape[dim], strides[dim] = count, strides[dim] * step
-    return as_strided(input, shape, strides)
+    return strided(input, shape, strides)
 
 
 @primitive("UnfoldBackward", input=lambda g, dim, size, step: windows(g, dim, size, step))
@@ -123,3 +152,14 @@ def concatenate(dim, starts, *tensors):
 
 def narrow_to(input, dim: int, start: int, length: int):
     return basic_index(input, (slice(None),) * dim + (slice(start, start + length),))
+
+
+@primitive("Clone", input=lambda g: g)
+def contiguous_copy(input):
+    return input.copy()
+
+
+@view_primitive("View")
+def view_as_dtype(input, dtype):
+    """The same bytes, read as another dtype."""
+    return input.view(dtype)
