@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from .. import dtypes
-from ..graph import Variable, composite, new_tensor, primitive
+from ..graph import Variable, primitive, renamed
 from ..kernels import special
 
 # ---- operands ---------------------------------------------------------------------------------------------------
@@ -26,25 +26,40 @@ def to_floating(x):
 
 def promoted(*operands, floating: bool = False) -> tuple:
     """The operands of one op in their common dtype, by torch's rules (dtypes.result_numpy). Python numbers stay as
-    they are where NumPy treats them alike: next to a tensor whose dtype they do not change."""
+    they are where NumPy treats them alike: next to a tensor whose dtype they do not change. Bare arrays come from a
+    rule, and have met before."""
     tensors = [x for x in operands if isinstance(x, Variable)]
     if not tensors:
-        return operands                                      # bare arrays, in a rule
-    first = tensors[0].array.dtype
-    if len(tensors) == len(operands) and all(t.array.dtype == first for t in tensors):
-        common = first
-    else:
-        raws = [x.array if isinstance(x, Variable) else x for x in operands]
-        common = dtypes.result_numpy([raw if isinstance(raw, np.ndarray) else _number(raw) for raw in raws])
+        if any(isinstance(x, ARRAYS) for x in operands):
+            return operands
+        raise TypeError(f"expected a Tensor among the operands, got {', '.join(type(x).__name__ for x in operands)}")
+    common = dtypes.result_numpy([x.array if isinstance(x, Variable) else _number(x) for x in operands])
     if floating and common.kind != "f":
         common = dtypes.get_default_dtype().numpy
     check_same_size(tensors)
     return tuple((x if x.array.dtype == common else cast(x, common)) if isinstance(x, Variable)
-                 else x if isinstance(x, np.ndarray) else _scalar(x, common) for x in operands)
+                 else x if isinstance(x, ARRAYS) else _scalar(x, common) for x in operands)
+
+
+def pair(input, other) -> tuple:
+    """promoted(input, other), without ado where the two agree already, or one is a number that changes nothing."""
+    if isinstance(input, Variable):
+        if isinstance(other, Variable):
+            a, b = input.array, other.array
+            if a.dtype == b.dtype:
+                if a.shape != b.shape:
+                    check_same_size((input, other))
+                return input, other
+        elif type(other) is float and input.array.dtype.kind == "f":
+            return input, other
+    return promoted(input, other)
+
+
+ARRAYS = (np.ndarray, np.generic)
 
 
 def _number(x):
-    if not isinstance(x, int | float | np.number | np.bool_):
+    if not isinstance(x, int | float | np.ndarray | np.generic):
         raise TypeError(f"expected a Tensor or a number, got {type(x).__name__}")
     return x
 
@@ -52,20 +67,20 @@ def _number(x):
 def _scalar(x, dtype: np.dtype):
     """A Python number for NumPy. An integer is cut to the width of its dtype, as torch does."""
     if dtype.kind == "f":
-        return x if type(x) is float else float(x)
+        return float(x)
     return np.asarray(x).astype(dtype) if not isinstance(x, int) or dtype.kind == "b" else wrap(x, dtype)
 
 
 def wrap(x: int, dtype: np.dtype) -> np.ndarray:
     """The integer x in two's complement of the dtype's width."""
     if not -2**63 <= x < 2**64:
-        raise RuntimeError("Overflow when unpacking long")
+        raise OverflowError("int too big to convert")
     return np.asarray(x & (1 << 64) - 1, np.uint64).astype(dtype)
 
 
 def check_same_size(tensors) -> None:
     """Shapes must broadcast; torch's message where they do not."""
-    shape = tensors[0].array.shape
+    shape = tensors[0].array.shape if tensors else ()
     for t in tensors[1:]:
         other = t.array.shape
         if other == shape:
@@ -76,7 +91,28 @@ def check_same_size(tensors) -> None:
             if a[d] != b[d] and a[d] != 1 and b[d] != 1:
                 raise RuntimeError(f"The size of tensor a ({a[d]}) must match the size of tensor b ({b[d]}) at "
                                    f"non-singleton dimension {d}")
-        shape = tuple(q if p == 1 else p for p, q in zip(a, b, strict=True))
+        shape = tuple(q if p == 1 else p for p, q in zip(a, b))
+
+
+def named(out, name: str):
+    """The result of a primitive, with the name that torch gives its node for these types of operands."""
+    if isinstance(out, Variable) and out._node is not None:
+        out._node.__class__ = renamed(type(out._node), name)
+    return out
+
+
+def kinds(*operands) -> str:
+    """The dtypes' kinds of all operands, Python numbers included: "b" boolean, "i" and "u" integer, "f" floating."""
+    return "".join((x.array if isinstance(x, Variable) else np.asarray(x)).dtype.kind for x in operands)
+
+
+def refuse(name: str, forbidden: str, *operands) -> None:
+    """torch's error for dtypes that an op has no kernel for: those whose kind is among `forbidden`, for all operands
+    have met in them."""
+    if any(isinstance(x, Variable) for x in operands):
+        common = dtypes.result_numpy([x.array if isinstance(x, Variable) else _number(x) for x in operands])
+        if common.kind in forbidden:
+            raise NotImplementedError(f'"{name}" not implemented for {dtypes.of(common).tensor_type!r}')
 
 
 # ---- one operand ------------------------------------------------------------------------------------------------
@@ -91,15 +127,21 @@ def clone(input):
     return input.copy(order="K")
 
 
+@primitive()
+def zero(input):
+    """The gradient of a function that is constant wherever it has one."""
+    return np.zeros_like(input)
+
+
 @primitive("Neg", input=lambda g: -g)
 def _neg(input):
     return np.negative(input)
 
 
 def neg(input):
-    if isinstance(input, Variable) and input.array.dtype.kind == "b":
-        raise RuntimeError("Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a "
-                           "mask, use the `~` or `logical_not()` operator instead.")
+    if kinds(input) == "b":
+        raise RuntimeError("Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert "
+                           "a mask, use the `~` or `logical_not()` operator instead.")
     return _neg(input)
 
 
@@ -109,8 +151,7 @@ def _abs(input):
 
 
 def abs(input):
-    if isinstance(input, Variable) and input.array.dtype.kind == "b":
-        raise RuntimeError('"abs" is not implemented for bool tensors')
+    refuse("abs_cpu", "b", input)
     return _abs(input)
 
 
@@ -118,35 +159,51 @@ def _of_reals(name: str, f, rule):
     """A function of the reals: computed in floating point, whatever comes in."""
     def function(input):
         return f(input) if input.dtype != np.float16 else f(input.astype(np.float32)).astype(np.float16)
-    op = primitive(name, input=rule)(function)
+    function.__name__ = function.__qualname__ = name
+    op = primitive(f"{name.title()}Backward0", input=rule)(function)
 
     def public(input):
         return op(to_floating(input))
-    public.__name__ = public.__qualname__ = name.lower()
+    public.__name__ = public.__qualname__ = name
     return public
 
 
-LN2, LN10 = math.log(2), math.log(10)
+LN2, LN10, PI = math.log(2), math.log(10), math.pi
 
-exp = _of_reals("Exp", np.exp, lambda g, out: g * out)
-exp2 = _of_reals("Exp2", np.exp2, lambda g, out: g * out * LN2)
-expm1 = _of_reals("Expm1", np.expm1, lambda g, out: g * (out + 1))
-log = _of_reals("Log", np.log, lambda g, input: g / input)
-log2 = _of_reals("Log2", np.log2, lambda g, input: g / (input * LN2))
-log10 = _of_reals("Log10", np.log10, lambda g, input: g / (input * LN10))
-log1p = _of_reals("Log1P", np.log1p, lambda g, input: g / (input + 1))
-sqrt = _of_reals("Sqrt", np.sqrt, lambda g, out: g / (2 * out))
-rsqrt = _of_reals("Rsqrt", lambda x: 1 / np.sqrt(x), lambda g, out: -0.5 * g * (out * out * out))
-reciprocal = _of_reals("Reciprocal", np.reciprocal, lambda g, out: -g * (out * out))
-sin = _of_reals("Sin", np.sin, lambda g, input: g * cos(input))
-cos = _of_reals("Cos", np.cos, lambda g, input: g * -sin(input))
-tan = _of_reals("Tan", np.tan, lambda g, out: g * (1 + out * out))
-sinh = _of_reals("Sinh", np.sinh, lambda g, input: g * cosh(input))
-cosh = _of_reals("Cosh", np.cosh, lambda g, input: g * sinh(input))
-tanh = _of_reals("Tanh", np.tanh, lambda g, out: g * (1 - out * out))
-erf = _of_reals("Erf", special.erf, lambda g, input: g * (2 / math.sqrt(math.pi)) * exp(-(input * input)))
-erfc = _of_reals("Erfc", special.erfc, lambda g, input: g * (-2 / math.sqrt(math.pi)) * exp(-(input * input)))
-sigmoid = _of_reals("Sigmoid", lambda x: 1 / (1 + np.exp(-x)), lambda g, out: g * ((1 - out) * out))
+exp = _of_reals("exp", np.exp, lambda g, out: g * out)
+exp2 = _of_reals("exp2", np.exp2, lambda g, out: g * out * LN2)
+expm1 = _of_reals("expm1", np.expm1, lambda g, out: g * (out + 1))
+log = _of_reals("log", np.log, lambda g, input: g / input)
+log2 = _of_reals("log2", np.log2, lambda g, input: g / (input * LN2))
+log10 = _of_reals("log10", np.log10, lambda g, input: g / (input * LN10))
+log1p = _of_reals("log1p", np.log1p, lambda g, input: g / (input + 1))
+sqrt = _of_reals("sqrt", np.sqrt, lambda g, out: g / (2 * out))
+rsqrt = _of_reals("rsqrt", lambda x: 1 / np.sqrt(x), lambda g, out: -0.5 * g * (out * out * out))
+reciprocal = _of_reals("reciprocal", np.reciprocal, lambda g, out: -g * (out * out))
+sin = _of_reals("sin", np.sin, lambda g, input: g * cos(input))
+cos = _of_reals("cos", np.cos, lambda g, input: g * -sin(input))
+tan = _of_reals("tan", np.tan, lambda g, out: g * (1 + out * out))
+asin = _of_reals("asin", np.arcsin, lambda g, input: g * rsqrt(1 - input * input))
+acos = _of_reals("acos", np.arccos, lambda g, input: g * -rsqrt(1 - input * input))
+atan = _of_reals("atan", np.arctan, lambda g, input: g / (input * input + 1))
+sinh = _of_reals("sinh", np.sinh, lambda g, input: g * cosh(input))
+cosh = _of_reals("cosh", np.cosh, lambda g, input: g * sinh(input))
+tanh = _of_reals("tanh", np.tanh, lambda g, out: g * (1 - out * out))
+asinh = _of_reals("asinh", np.arcsinh, lambda g, input: g * rsqrt(input * input + 1))
+acosh = _of_reals("acosh", np.arccosh, lambda g, input: g * rsqrt(input * input - 1))
+atanh = _of_reals("atanh", np.arctanh, lambda g, input: g / (1 - input * input))
+erf = _of_reals("erf", special.erf, lambda g, input: g * (2 / math.sqrt(PI)) * exp(-(input * input)))
+erfc = _of_reals("erfc", special.erfc, lambda g, input: g * (-2 / math.sqrt(PI)) * exp(-(input * input)))
+erfinv = _of_reals("erfinv", special.erfinv, lambda g, out: g * (math.sqrt(PI) / 2) * exp(out * out))
+sigmoid = _of_reals("sigmoid", lambda x: 1 / (1 + np.exp(-x)), lambda g, out: g * ((1 - out) * out))
+_logit = _of_reals("logit", lambda x: np.log(x / (1 - x)),
+                   lambda g, input: where((input < 0) | (input > 1), math.nan, g / (input * (1 - input))))
+# The derivative of sin(pi x)/(pi x) is (pi x cos(pi x) - sin(pi x)) / (pi x^2), and 0 at 0.
+sinc = _of_reals("sinc", np.sinc, lambda g, input: where(input == 0, 0.0, g * _sinc_slope(input)))
+
+
+def _sinc_slope(x):
+    return (PI * x * cos(PI * x) - sin(PI * x)) / (PI * x * x)
 
 
 @primitive("Sqrt", input=lambda g, out: where(out == 0, 0.0, g / (2 * where(out == 0, 1.0, out))))
@@ -159,29 +216,58 @@ def _flat(name: str, f):
     """A function that is constant almost everywhere: its gradient is zero. Integers pass unchanged."""
     def function(input):
         return f(input) if input.dtype.kind == "f" else input.copy()
-    return primitive(name, input=lambda g: g * 0.0)(function)
+    function.__name__ = function.__qualname__ = name
+    op = primitive(input=lambda g: zero(g))(function)
+
+    def public(input):
+        refuse(f"{name}_vml_cpu", "b", input)
+        return op(input)
+    public.__name__ = public.__qualname__ = name
+    return public
 
 
-floor, ceil, trunc = _flat("Floor", np.floor), _flat("Ceil", np.ceil), _flat("Trunc", np.trunc)
+floor, ceil, trunc = _flat("floor", np.floor), _flat("ceil", np.ceil), _flat("trunc", np.trunc)
 
 
-@primitive("Sign", input=lambda g: g * 0.0)
-def sign(input):
-    if input.dtype.kind == "b":
-        return input.copy()
-    return np.where(np.isnan(input), input.dtype.type(0), np.sign(input)) if input.dtype.kind == "f" else np.sign(input)
+def _signum(name: str):
+    def function(input):
+        if input.dtype.kind != "f":
+            return input.copy() if input.dtype.kind == "b" else np.sign(input)
+        return np.where(np.isnan(input), input.dtype.type(0), np.sign(input))        # torch's sign of a NaN is 0
+    function.__name__ = function.__qualname__ = name
+    return primitive(input=lambda g: zero(g))(function)
 
 
-@primitive("Round", input=lambda g: g * 0.0)
-def _round(input, decimals):
-    if input.dtype.kind != "f":
-        return input.copy()
-    scale = 10.0 ** abs(np.asarray(decimals)).item()
-    return np.rint(input) if decimals == 0 else np.rint(input * scale) / scale if decimals > 0 else np.rint(input / scale) * scale
+sign, sgn = _signum("sign"), _signum("sgn")
 
 
-def round(input, *, decimals: int = 0):
-    return _round(input, decimals)
+@primitive("Frac", input=lambda g: g)
+def _frac(input):
+    return input - np.trunc(input)
+
+
+def frac(input):
+    refuse("frac_cpu", "biu", input)
+    return _frac(input)
+
+
+@primitive("RoundBackward0", input=lambda g: zero(g))
+def _round(input):
+    return np.rint(input) if input.dtype.kind == "f" else input.copy()
+
+
+@primitive("RoundBackward1", input=lambda g: zero(g))
+def _round_decimals(input, decimals):
+    if decimals == 0:
+        return np.rint(input)
+    scale = input.dtype.type(10.0 ** np.abs(decimals))
+    return np.rint(input * scale) / scale if decimals > 0 else np.rint(input / scale) * scale
+
+
+def round(input, *, decimals: int | None = None):
+    """To the nearest integer, or to so many decimals; what lies half-way goes to the even neighbour."""
+    refuse("round_vml_cpu", "b" if decimals is None or decimals == 0 else "biu", input)
+    return _round(input) if decimals is None else _round_decimals(input, decimals)
 
 
 # ---- two operands -----------------------------------------------------------------------------------------------
@@ -206,53 +292,100 @@ def _div(input, other):
     return np.true_divide(input, other)
 
 
-def _scaled(other, alpha, integral: bool):
-    if alpha == 1:
-        return other
-    if integral and isinstance(alpha, float):
+def _scaled(input, other, alpha):
+    """alpha * other, for input + alpha * other."""
+    if isinstance(alpha, bool) and kinds(input, other) != "bb":
+        raise RuntimeError("Boolean alpha only supported for Boolean results.")
+    if isinstance(alpha, float) and "f" not in kinds(input, other):
         raise RuntimeError("For integral input tensors, argument alpha must not be a floating point number.")
-    return mul(other, alpha) if isinstance(other, Variable) else other * alpha
+    if kinds(input, other) == "bb":                          # in booleans the product is `and`
+        return mul(other, bool(alpha))
+    return mul(other, alpha)
 
 
-def _is_float(*operands) -> bool:
-    return any(x.array.dtype.kind == "f" if isinstance(x, Variable) else isinstance(x, float) for x in operands)
+def add(input, other, *, alpha: int | float = 1):
+    """input + alpha * other."""
+    return _add(*pair(input, other if alpha == 1 and alpha is not True else _scaled(input, other, alpha)))
 
 
-def add(input, other, *, alpha=1):
-    return _add(*promoted(input, _scaled(other, alpha, not _is_float(input, other))))
+def sub(input, other, *, alpha: int | float = 1):
+    """input - alpha * other."""
+    if _is_bool(input) or _is_bool(other):
+        raise RuntimeError("Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or "
+                           "`logical_xor()` operator instead." if _is_bool(input) and _is_bool(other) else
+                           "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to "
+                           "invert a mask, use the `~` or `logical_not()` operator instead.")
+    return _sub(*pair(input, other if alpha == 1 and alpha is not True else _scaled(input, other, alpha)))
 
 
-def sub(input, other, *, alpha=1):
-    for x in (input, other):
-        if isinstance(x, bool) or isinstance(x, Variable) and x.array.dtype.kind == "b":
-            if all(isinstance(y, bool) or isinstance(y, Variable) and y.array.dtype.kind == "b" for y in (input, other)):
-                raise RuntimeError("Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or "
-                                   "`logical_xor()` operator instead.")
-            raise RuntimeError("Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to "
-                               "invert a mask, use the `~` or `logical_not()` operator instead.")
-    return _sub(*promoted(input, _scaled(other, alpha, not _is_float(input, other))))
+def _is_bool(x) -> bool:
+    return x.array.dtype.kind == "b" if isinstance(x, Variable) else isinstance(x, bool)
 
 
 def mul(input, other):
-    return _mul(*promoted(input, other))
+    return _mul(*pair(input, other))
 
 
 def true_divide(input, other):
     return _div(*promoted(input, other, floating=True))
 
 
-# x^y: d/dx = y x^(y-1), but 0 where y = 0; d/dy = x^y ln x, but 0 where x = 0 and y >= 0.
-@primitive("Pow",
-           input=lambda g, input, other: g * where(other == 0, 0.0, other * _pow(input, other - 1)),
-           other=lambda g, input, other, out: g * where((input == 0) & (other >= 0), 0.0, out * log(input)))
+@primitive("Addcdiv",
+           tensor1=lambda g, tensor2, value: g * (value / tensor2),
+           tensor2=lambda g, tensor1, tensor2, value: -g * (value * tensor1 / (tensor2 * tensor2)),
+           input=lambda g: g)
+def _addcdiv(input, tensor1, tensor2, value):
+    return input + value * (tensor1 / tensor2)
+
+
+# The rules of powers are torch's, corners and all: x^y has d/dx = y x^(y-1), but 0 where y = 0, and
+# d/dy = x^y ln x, but 0 where x = 0 and y >= 0.
+def _power_slope(g, input, other):
+    return where(other == 0, 0.0, g * (other * _pow(input, other - 1)))
+
+
+def _exponent_slope(g, input, other, out):
+    return where((input == 0) & (other >= 0), 0.0, g * (out * log(input)))
+
+
+@primitive("PowBackward1", input=_power_slope, other=_exponent_slope)
 def _pow(input, other):
-    if not isinstance(other, np.ndarray) and (short := _POWERS.get(other)) and input.dtype.kind == "f":
-        return short(input)
-    return np.power(input, other)
+    return _negative_powers(input, other) if input.dtype.kind == "i" else np.power(input, other)
 
 
-_POWERS = {2: lambda x: x * x, 3: lambda x: x * x * x, 0.5: np.sqrt, 1: np.copy,       # np.power is slow, and so is x**3
+def _negative_powers(input, other):
+    """Integers to negative powers are 0, but for the units 1 and -1."""
+    units = np.where(input == 1, 1, np.where(input == -1, 1 - 2 * (other & 1), 0)).astype(input.dtype)
+    return np.where(other < 0, units, np.power(input, np.maximum(other, 0)))
+
+
+@primitive("PowBackward0", input=lambda g, input, exponent: zero(g) if exponent == 0 else
+           g * (exponent * _pow_number(input, exponent - 1)))
+def _pow_number(input, exponent):
+    short = _POWERS.get(exponent) if input.dtype.kind == "f" else None        # np.power is slow
+    return short(input) if short else np.power(input, exponent)
+
+
+_POWERS = {2: lambda x: x * x, 3: lambda x: x * x * x, 0.5: np.sqrt, 1: np.copy,
            -0.5: lambda x: 1 / np.sqrt(x), -1: lambda x: 1 / x, -2: lambda x: 1 / (x * x)}
+
+
+@primitive("PowBackward2", exponent=lambda g, base, exponent, out: _exponent_slope(g, base, exponent, out))
+def _number_pow(base, exponent):
+    return np.power(base, exponent)
+
+
+def pow(input, exponent):
+    """input ** exponent; one of the two may be a number."""
+    if isinstance(exponent, Variable):
+        base, exponent = promoted(input, exponent)
+        refuse("pow", "b", base, exponent)
+        return _pow(base, exponent) if isinstance(base, Variable) else _number_pow(base, exponent)
+    base, exponent = promoted(input, exponent)
+    refuse("pow", "b", base)
+    if base.array.dtype.kind in "iu" and exponent < 0:
+        raise RuntimeError("Integers to negative integer powers are not allowed.")
+    return _pow_number(base, exponent if isinstance(exponent, float) else exponent.item())
 
 
 @primitive("Maximum",
@@ -269,21 +402,66 @@ def _minimum(input, other):
     return np.minimum(input, other)
 
 
-@primitive("Fmod", input=lambda g: g, other=lambda g, input, other: -g * trunc(input / other))
+# fmax and fmin prefer a number to a NaN; the first operand takes the gradient of a tie.
+@primitive("Fmax",
+           input=lambda g, input, other: where((input >= other) | isnan(other), g, 0.0),
+           other=lambda g, input, other: where((input >= other) | isnan(other), 0.0, g))
+def _fmax(input, other):
+    return np.fmax(input, other)
+
+
+@primitive("Fmin",
+           input=lambda g, input, other: where((input <= other) | isnan(other), g, 0.0),
+           other=lambda g, input, other: where((input <= other) | isnan(other), 0.0, g))
+def _fmin(input, other):
+    return np.fmin(input, other)
+
+
+@primitive("DivBackward2", input=lambda g: zero(g), other=lambda g, other: zero(other))
+def _div_floor(input, other):
+    return np.floor_divide(input, other)
+
+
+@primitive("DivBackward2", input=lambda g: zero(g), other=lambda g, other: zero(other))
+def _div_trunc(input, other):
+    if input.dtype.kind == "f":
+        return np.trunc(input / other)
+    quotient = np.floor_divide(input, other)                 # rounded down: one too low where a negative one has a rest
+    return quotient + ((quotient < 0) & (quotient * other != input))
+
+
+def _no_derivative(g):
+    raise RuntimeError("derivative for aten::floor_divide is not implemented")
+
+
+@primitive(input=_no_derivative, other=_no_derivative)
+def _floor_divide(input, other):
+    return np.floor_divide(input, other)
+
+
+_floor_divide.node_class.__name__ = "NotImplemented"          # what torch shows as its grad_fn
+
+
+@primitive("Fmod", input=lambda g: g, other=lambda g, input, other: -g * _div_trunc(input, other))
 def _fmod(input, other):
     return np.fmod(input, other)
 
 
-@primitive("Remainder", input=lambda g: g, other=lambda g, input, other: -g * floor(input / other))
+@primitive("Remainder", input=lambda g: g, other=lambda g, input, other: -g * _div_floor(input, other))
 def _remainder(input, other):
     return np.remainder(input, other)
 
 
-@primitive("Atan2",
+@primitive("Atan2Backward0",
            input=lambda g, input, other: g * (other / (input * input + other * other)),
            other=lambda g, input, other: -g * (input / (input * input + other * other)))
 def _atan2(input, other):
     return np.arctan2(input, other)
+
+
+@primitive("Hypot", input=lambda g, input, out: g * (input / out), other=lambda g, other, out: g * (other / out))
+def _hypot(input, other):
+    return np.hypot(input, other)
 
 
 @primitive("Logaddexp",
@@ -293,27 +471,70 @@ def _logaddexp(input, other):
     return np.logaddexp(input, other)
 
 
+@primitive("Logaddexp2Backward0",
+           input=lambda g, input, other: g / (1 + exp2(other - input)),
+           other=lambda g, input, other: g / (1 + exp2(input - other)))
+def _logaddexp2(input, other):
+    return np.logaddexp2(input, other)
+
+
 @primitive("Xlogy",
-           input=lambda g, input, other: xlogy(g, other) * where((input == 0) & (other <= 0), 0.0, 1.0),
+           input=lambda g, input, other: where((input == 0) & (other <= 0), 0.0, _xlogy(g, other)),
            other=lambda g, input, other: g * input / other)
-def xlogy(input, other):
-    return np.where(np.isnan(other), other, np.where(input == 0, np.zeros_like(input), input * np.log(other)))
+def _xlogy(input, other):
+    return np.where(np.isnan(other), other, np.where(input == 0, 0 * input, input * np.log(other)))
 
 
 # ---- choice -----------------------------------------------------------------------------------------------------
 
-@primitive("Where", input=lambda g, condition: _where(condition, g, 0.0), other=lambda g, condition: _where(condition, 0.0, g))
+@primitive("Where",
+           input=lambda g, condition: _where(condition, g, 0.0),
+           other=lambda g, condition: _where(condition, 0.0, g))
 def _where(condition, input, other):
-    value = np.where(condition, input, other)
-    kinds = [x.dtype for x in (input, other) if isinstance(x, np.ndarray | np.generic)]
-    return value if not kinds or value.dtype == kinds[0] else value.astype(kinds[0])
+    return np.where(condition, input, other)
 
 
 def where(condition, input=None, other=None):
-    """input where the condition holds, other elsewhere; of the condition alone, the places where it holds."""
-    return _where(condition, *promoted(input, other))
+    """input where the condition holds, other elsewhere."""
+    return _where(condition, *pair(input, other))
+
+
+@primitive("MaskedFill", input=lambda g, mask: where(mask, 0.0, g), value=lambda g, mask: where(mask, g, 0.0))
+def _masked_fill(input, mask, value):
+    return np.where(mask, value, input)
+
+
+# Inside the bounds the gradient passes, on them too; where the bounds cross, the upper one is the value.
+@primitive("Clamp",
+           input=lambda g, input, min, max: where(_within(input, min, max), g, 0.0),
+           min=lambda g, input, min, max: where((input < min) if max is None else (input < min) & (min < max), g, 0.0),
+           max=lambda g, input, min, max: where((input > max) if min is None else (input > max) | (max < min), g, 0.0))
+def _clamp(input, min, max):
+    value = input if min is None else np.maximum(input, min)
+    return value if max is None else np.minimum(value, max)
+
+
+def _within(x, min, max):
+    return x <= max if min is None else x >= min if max is None else (x >= min) & (x <= max)
 
 
 @primitive("Relu", input=lambda g, out: where(out > 0, g, 0.0))
 def relu(input):
     return np.maximum(input, 0)
+
+
+# ---- tests of numbers -------------------------------------------------------------------------------------------
+
+@primitive()
+def isnan(input):
+    return np.isnan(input)
+
+
+@primitive()
+def isinf(input):
+    return np.isinf(input)
+
+
+@primitive()
+def isfinite(input):
+    return np.isfinite(input)

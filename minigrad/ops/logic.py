@@ -1,20 +1,33 @@
-"""Ops without a derivative: comparisons, logic, bits, tests of numbers."""
+"""Ops without a derivative: comparisons, logic, bits."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from .. import dtypes
 from ..graph import Variable, primitive
-from .elementwise import promoted
+from .elementwise import pair, promoted, refuse
+
+
+def _number_out_of_range(input, other) -> tuple:
+    """An integer that the tensor's dtype cannot hold, compared with the tensor, is compared as what it is."""
+    if type(other) is int and isinstance(input, Variable) and input.array.dtype.kind in "iu":
+        info = np.iinfo(input.array.dtype)
+        if not info.min <= other <= info.max and -2**63 <= other < 2**63:
+            return input.to(dtypes.int64), other
+    return input, other
 
 
 def _comparison(name: str, f):
     def function(input, other):
         return f(input, other)
-    op = primitive(name)(function)
+    function.__name__ = name
+    op = primitive()(function)
 
     def compare(input, other):
-        return op(*promoted(input, other))
+        if not isinstance(input, Variable):
+            check_tensors(name, input=input)
+        return op(*pair(*_number_out_of_range(input, other)))
     compare.__name__ = compare.__qualname__ = name
     return compare
 
@@ -24,16 +37,22 @@ lt, le = _comparison("lt", np.less), _comparison("le", np.less_equal)
 gt, ge = _comparison("gt", np.greater), _comparison("ge", np.greater_equal)
 
 
+def check_tensors(name: str, **arguments) -> None:
+    """torch's error for arguments that must be tensors, and are not."""
+    for position, (key, x) in enumerate(arguments.items(), 1):
+        if not isinstance(x, Variable):
+            raise TypeError(f"{name}(): argument '{key}' (position {position}) must be Tensor, not {type(x).__name__}")
+
+
 def _logical(name: str, f):
     def function(input, other):
         return f(input, other)
-    op = primitive(name)(function)
+    function.__name__ = name
+    op = primitive()(function)
 
     def logical(input, other):
-        for position, x in enumerate((input, other), 1):
-            if not isinstance(x, Variable):
-                raise TypeError(f"{name}(): argument (position {position}) must be Tensor, not {type(x).__name__}")
-        return op(input, other)
+        check_tensors(name, input=input, other=other)
+        return op(*promoted(input, other))
     logical.__name__ = logical.__qualname__ = name
     return logical
 
@@ -42,50 +61,48 @@ logical_and, logical_or = _logical("logical_and", np.logical_and), _logical("log
 logical_xor = _logical("logical_xor", np.logical_xor)
 
 
-@primitive("LogicalNot")
+@primitive()
 def logical_not(input):
     return np.logical_not(input)
 
 
-def _bitwise(name: str, f):
+def _bitwise(name: str, f, kernel: str | None = None):
     def function(input, other):
         return f(input, other)
-    op = primitive(name)(function)
+    function.__name__ = name
+    op = primitive()(function)
 
     def bitwise(input, other):
-        input, other = promoted(input, other)
-        if any(isinstance(x, Variable) and x.array.dtype.kind == "f" for x in (input, other)):
-            raise NotImplementedError(f'"{name}_cpu" not implemented for \'Float\': bitwise ops take integers and booleans')
-        return op(input, other)
+        refuse(kernel or f"{name}_cpu", "f", input, other)
+        return op(*promoted(input, other))
     bitwise.__name__ = bitwise.__qualname__ = name
     return bitwise
 
 
+def _shift_left(input, other):
+    """Shifted by its width or more, or by less than nothing, a number has no bits left."""
+    bits = input.dtype.itemsize * 8
+    out_of_range = (other < 0) | (other >= bits)
+    return np.where(out_of_range, input.dtype.type(0), np.left_shift(input, np.where(out_of_range, 0, other)))
+
+
+def _shift_right(input, other):
+    """Of a shift to the right, the sign is left."""
+    last = np.asarray(input.dtype.itemsize * 8 - 1, input.dtype)
+    return np.right_shift(input, np.where((other < 0) | (other > last), last, other))
+
+
 bitwise_and, bitwise_or = _bitwise("bitwise_and", np.bitwise_and), _bitwise("bitwise_or", np.bitwise_or)
 bitwise_xor = _bitwise("bitwise_xor", np.bitwise_xor)
+bitwise_left_shift = _bitwise("bitwise_left_shift", _shift_left, "lshift_cpu")
+bitwise_right_shift = _bitwise("bitwise_right_shift", _shift_right, "rshift_cpu")
 
 
-@primitive("BitwiseNot")
+@primitive()
 def _invert(input):
     return np.invert(input)
 
 
 def bitwise_not(input):
-    if isinstance(input, Variable) and input.array.dtype.kind == "f":
-        raise TypeError("~ (operator.invert) is only implemented on integer and Boolean-type tensors")
+    refuse("bitwise_not_cpu", "f", input)
     return _invert(input)
-
-
-@primitive("Isnan")
-def isnan(input):
-    return np.isnan(input)
-
-
-@primitive("Isinf")
-def isinf(input):
-    return np.isinf(input)
-
-
-@primitive("Isfinite")
-def isfinite(input):
-    return np.isfinite(input)
