@@ -360,6 +360,11 @@ def in_memory_order(like: np.ndarray, draw: Callable[[tuple[int, ...]], np.ndarr
     return draw(tuple(like.shape[axis] for axis in order)).transpose(np.argsort(order))
 
 
+def dense_like(like: np.ndarray, dtype=None) -> np.ndarray:
+    """An empty array laid out as `like` is, but without gaps."""
+    return in_memory_order(like, lambda shape: np.empty(shape, dtype or like.dtype))
+
+
 def axes_by_stride(a: np.ndarray) -> list[int]:
     """The axes of an array, the one with the largest stride first. An expanded axis, which has none, stays where it
     is relative to those that torch's insertion sort, starting at the innermost, does not carry past it."""

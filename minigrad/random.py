@@ -12,7 +12,7 @@ import numpy as np
 
 from . import dtypes
 from .creation import check_device
-from .generator import Generator, axes_by_stride, in_memory_order
+from .generator import Generator, axes_by_stride, dense_like, in_memory_order
 from .graph import Tensor, Variable, new_tensor, primitive
 from .ops.shape import write
 from .views import assign
@@ -185,7 +185,7 @@ def _scaled_and_shifted(mean, std, generator):
     except ValueError:
         raise RuntimeError(f"The sizes of mean {list(mean.shape)} and std {list(std.shape)} do not broadcast") from None
     z = _normal(0.0, 1.0, generator)(shape, mean.dtype)
-    common = dtypes.result_numpy((z, std))
+    common = np.promote_types(dtypes.result_numpy((z, std)), np.float32)     # torch computes in float32 for float16
     np.multiply(z.astype(common, copy=False), std.astype(common, copy=False), out=z, casting="unsafe")
     z += mean
     return z
@@ -345,7 +345,7 @@ def _normal(mean: float, std: float, generator: Generator | None) -> Draw:
 
 def _exponential(lambd: float, generator: Generator | None) -> Draw:
     def draw(shape, dtype, contiguous=True):
-        _check_continuous("Exponential", dtype)
+        _check_continuous("Exponential", dtype, _name(dtype))
         if not lambd > 0:
             raise RuntimeError(f"exponential_ expects lambda > 0.0, but found lambda={lambd:g}")
         return generator.exponential(shape, lambd, dtype)
@@ -368,7 +368,7 @@ def _cauchy(median: float, sigma: float, generator: Generator | None) -> Draw:
     def draw(shape, dtype, contiguous=True):
         if not sigma > 0:
             raise RuntimeError(f"cauchy_ expects sigma > 0.0, but found sigma={sigma:g}")
-        _check_continuous("Cauchy", dtype)
+        _check_continuous("Cauchy", dtype, _c_name(dtype))
         return generator.cauchy(shape, median, sigma, dtype)
     median, sigma, generator = _float("cauchy_", "median", median), _float("cauchy_", "sigma", sigma), _of(generator)
     return draw
@@ -417,8 +417,9 @@ def _integers(low: int | None, high: int | None, generator: Generator | None) ->
                 _check_order(first, end)
             last = end - 1
         elif low == -2**63:                            # every integer of 64 bits
-            if dtype.itemsize < 4 or dtype == np.int32:
-                raise RuntimeError("random_full_64_bits_range_kernel_cpu handles only int64, double and float")
+            if dtype not in (np.int64, np.float64, np.float32):
+                kind = RuntimeError if dtype.kind in "iu" else NotImplementedError
+                raise kind("random_full_64_bits_range_kernel_cpu handles only int64, double and float")
             return generator.integers(shape, -2**63, 2**63, dtype)
         elif dtype.kind == "f":
             first = _first_above(first, dtype)
@@ -484,10 +485,8 @@ def _new_like(name: str, input: Tensor, dtype: dtypes.dtype | None, device, requ
     if not isinstance(input, Variable):
         raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
     check_device(device)
-    dtype, order = dtypes.to_numpy(dtype) or input.array.dtype, axes_by_stride(input.array)
-    shape = input.array.shape
-    like = np.empty([shape[axis] for axis in order], np.bool_).transpose(np.argsort(order))
-    return _leaf(in_memory_order(like, lambda shape: draw(shape, dtype, like.flags.c_contiguous)), requires_grad)
+    like = dense_like(input.array, dtypes.to_numpy(dtype))
+    return _leaf(in_memory_order(like, lambda shape: draw(shape, like.dtype, like.flags.c_contiguous)), requires_grad)
 
 
 def _leaf(array: np.ndarray, requires_grad: bool) -> Tensor:
@@ -545,10 +544,10 @@ def _float(name: str, argument: str, value) -> float:
         raise TypeError(f"{name}(): argument '{argument}' must be float, not {type(value).__name__}") from None
 
 
-def _check_continuous(distribution: str, dtype: np.dtype) -> None:
+def _check_continuous(distribution: str, dtype: np.dtype, name: str) -> None:
     if dtype.kind != "f":
         raise RuntimeError(f"{distribution} distribution is a continuous probability distribution. dtype must be a "
-                           f"floating point but you specified {_name(dtype)}")
+                           f"floating point but you specified {name}")
 
 
 def _name(dtype: np.dtype) -> str:
@@ -557,7 +556,8 @@ def _name(dtype: np.dtype) -> str:
 
 def _c_name(dtype: np.dtype) -> str:
     """What C++ calls a dtype, in torch's messages."""
-    return {"Byte": "unsigned char", "Char": "signed char", "Half": "c10::Half"}.get(_name(dtype), _name(dtype).lower())
+    return {"Byte": "unsigned char", "Char": "signed char", "Short": "short int", "Long": "long int",
+            "Half": "c10::Half"}.get(_name(dtype), _name(dtype).lower())
 
 
 class Methods:

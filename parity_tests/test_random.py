@@ -229,7 +229,7 @@ def test_in_place(seed, layout, dtype, call):
     mine, warned = outcome(lambda: getattr(random, name)(a, *args))
     reference, expected = outcome(lambda: getattr(b, name)(*args))
     if isinstance(reference, Exception):
-        assert type(mine) is type(reference) and str(mine)[:40] == str(reference)[:40]
+        assert type(mine) is type(reference) and str(mine)[:80] == str(reference)[:80]
     else:
         assert mine is a
     assert warned == expected
@@ -279,6 +279,8 @@ def test_bernoulli_by_tensor(seed, layout, p_dtype, dtype):
 def test_multinomial(seed, shape, dtype, n, replacement, view):
     theirs = view(torch.rand(shape, generator=torch.Generator().manual_seed(seed)).to(dtype))
     assume(replacement or n <= theirs.shape[-1])
+    # Which of equal numbers comes first is up to torch's sort, and of float16 many are equal.
+    assume(replacement or n == 1 or dtype != torch.float16)
     random.manual_seed(seed)
     torch.manual_seed(seed)
     same(random.multinomial(Tensor(theirs.numpy()), n, replacement).array, torch.multinomial(theirs, n, replacement))

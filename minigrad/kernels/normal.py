@@ -158,7 +158,7 @@ def _scale32(z: np.ndarray, mean: float, std: float, scratch: np.ndarray) -> Non
     else:
         if std != 1:
             z *= np.float32(std)
-        z += np.float32(0)                             # −0 + 0 = 0
+        z += np.float32(mean)                          # −0 + 0 = 0
 
 
 def box_muller64(u: np.ndarray, mean: float = 0.0, std: float = 1.0) -> np.ndarray:
@@ -202,6 +202,8 @@ def fma64(x: np.ndarray, y: float, c: float) -> np.ndarray:
     """fma of float64 values: product and sum as unevaluated pairs, whose tails are added with rounding to odd, so that
     the last addition sees on which side of a tie the true value lies (Boldo and Melquiond, 2008)."""
     with np.errstate(all="ignore"):
+        if c == 0:
+            return x * np.float64(y) + np.float64(c)
         product, tail = _two_product(x, np.float64(y))
         high, low = _two_sum(np.float64(c), tail)
         top, rest = _two_sum(product, high)
