@@ -21,8 +21,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.testing._internal.common_methods_invocations import op_db
-from torch.testing._internal.opinfo.core import OpInfo, SampleInput
+from hypothesis import settings
+
+_profile = settings.get_current_profile_name()
+from torch.testing._internal.common_methods_invocations import op_db  # noqa: E402
+from torch.testing._internal.opinfo.core import OpInfo, SampleInput  # noqa: E402
+
+settings.load_profile(_profile)  # torch's test utilities load a profile of ten examples in passing
 
 OP_LIST = """
 arange full full_like ones ones_like zeros zeros_like empty_like eye linspace new_ones new_zeros new_full tril triu

@@ -32,8 +32,8 @@ from .strategies import ALL_DTYPES, DTYPES, FLOATS, Draw
 
 ENGINE = Engine(minigrad)
 
-# Two hundred rows share one budget: a fifth of the profile's examples for each.
-few = settings(max_examples=max(settings().max_examples // 5, 1))
+# Hundreds of tests share one budget: a tenth of the profile's examples for each.
+few = settings(max_examples=max(settings().max_examples // 10, 1))
 
 by_name = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 
