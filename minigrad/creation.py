@@ -364,7 +364,7 @@ def _check_array(array: np.ndarray) -> np.ndarray:
 
 def scalar_tensor(s: float, *, dtype: dtypes.dtype | None = None, **options) -> Tensor:
     """A 0-dim tensor."""
-    return _made("scalar_tensor", _filled("scalar_tensor", (), s, _numpy_dtype("scalar_tensor", dtype)), options)
+    return _made("scalar_tensor", filled("scalar_tensor", (), s, _numpy_dtype("scalar_tensor", dtype)), options)
 
 
 # ---- filled -----------------------------------------------------------------------------------------------------
@@ -388,10 +388,10 @@ def full(size: Sequence[int], fill_value: float, *, dtype: dtypes.dtype | None =
         raise TypeError(f"full(): argument 'size' (position 1) must be tuple of ints, not {type(size).__name__}")
     fill_value = _number("full", "fill_value", fill_value, 2)
     default = None if dtype else dtypes.python_scalar(fill_value)
-    return _made("full", _filled("full", _size("full", (size,), {}), fill_value, _numpy_dtype("full", dtype, default)), options)
+    return _made("full", filled("full", _size("full", (size,), {}), fill_value, _numpy_dtype("full", dtype, default)), options)
 
 
-def _filled(name: str, size: tuple[int, ...], value, dtype: np.dtype) -> np.ndarray:
+def filled(name: str, size: tuple[int, ...], value, dtype: np.dtype) -> np.ndarray:
     value = _number(name, "fill_value", value, 2)
     if dtype.kind in "iu":
         _check_range(np.asarray(value, np.float64 if isinstance(value, float) else None), dtype)
@@ -434,7 +434,7 @@ def empty_like(input: Tensor, *, dtype: dtypes.dtype | None = None, **options) -
 def full_like(input: Tensor, fill_value: float, *, dtype: dtypes.dtype | None = None, **options) -> Tensor:
     def make(like, dtype):
         array = np.empty_like(like, dtype)
-        array[...] = _filled("full_like", (), fill_value, dtype)
+        array[...] = filled("full_like", (), fill_value, dtype)
         return array
     return _like("full_like", input, make, dtype, options)
 

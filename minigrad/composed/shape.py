@@ -406,15 +406,12 @@ def meshgrid(*tensors, indexing: str | None = None) -> tuple[Tensor, ...]:
             raise RuntimeError(f"torch.meshgrid: Expected 0D or 1D tensor in the tensor list but got: {x}")
         if x.array.dtype != tensors[0].array.dtype:
             raise RuntimeError("torch.meshgrid expects all tensors to have the same dtype")
-    swap = indexing == "xy" and len(tensors) > 1
-    if swap:
-        tensors[:2] = tensors[1::-1]
-    shape = tuple(x.array.size for x in tensors)
-    grids = [expand_to(reshape(x, (1,) * k + (-1,) + (1,) * (len(shape) - k - 1)), shape) for k, x in enumerate(tensors)]
-    if swap:
-        grids = [transpose(g, 0, 1) for g in grids]
-        grids[:2] = grids[1::-1]
-    return tuple(grids)
+    axes = list(range(len(tensors)))
+    if indexing == "xy":
+        axes[:2] = axes[:2][::-1]
+    shape = tuple(tensors[axis].array.size for axis in axes)
+    return tuple(expand_to(reshape(x, (1,) * axis + (-1,) + (1,) * (len(shape) - axis - 1)), shape)
+                 for axis, x in zip(axes, tensors, strict=True))
 
 
 def cartesian_prod(*tensors: Tensor) -> Tensor:
@@ -456,11 +453,12 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     for i, x in enumerate(tensors):
         if x.array.ndim == 0:
             raise RuntimeError(f"zero-dimensional tensor (at position {i}) cannot be concatenated")
-    full = [(i, x) for i, x in enumerate(tensors) if x.array.shape != (0,)] or list(enumerate(tensors))
-    first = full[0][1].array.shape
+    first = next((x.array.shape for x in tensors if x.array.shape != (0,)), (0,))
     dim = dim_of(dim, len(first))
     start, starts = 0, []
-    for i, x in full:
+    for i, x in enumerate(tensors):
+        if x.array.shape == (0,):
+            tensors[i] = x = reshape_to(x, (*first[:dim], 0, *first[dim + 1:]))
         shape = x.array.shape
         if len(shape) != len(first):
             raise RuntimeError(f"Tensors must have same number of dimensions: got {len(first)} and {len(shape)}")
@@ -470,7 +468,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
                                f"{shape[d]} for tensor number {i} in the list.")
         starts.append(start)
         start += shape[dim]
-    return ops.concatenate(dim, tuple(starts), *[x for _, x in full])
+    return ops.concatenate(dim, tuple(starts), *tensors)
 
 
 def concat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
@@ -767,16 +765,18 @@ def roll(input: Tensor, shifts: Ints, dims: Ints | None = None) -> Tensor:
         return reshape(roll(flatten(input), shifts, (0,)), input.array.shape)
     if len(shifts) != len(dims):
         raise RuntimeError(f"shifts and dimensions must align. shifts: {len(shifts)}, dims:{len(dims)}")
+    if not input.array.ndim and dims:
+        raise IndexError(f"Dimension specified as {dims[0]} but tensor has no dimensions")
     out = input
     for shift, d in zip(shifts, dims, strict=True):
         d = dim_of(d, input.array.ndim)
-        n = input.array.shape[d] if input.array.ndim else 0
+        n = input.array.shape[d]
         if n:
             out = cat([_part(out, d, n - shift % n, n), _part(out, d, 0, n - shift % n)], d)
     return contiguous_copy(out) if out is input else out
 
 
-@composite("Rot90")
+@composite("Rot90Backward0")
 def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
     """A quarter turn in the plane of two dimensions, k times."""
     n, dims = input.array.ndim, tuple(dims)

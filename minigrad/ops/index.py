@@ -1,6 +1,10 @@
-"""Primitives that gather by index, and their adjoints that scatter."""
+"""Primitives that gather by index, and their adjoints that scatter.
+
+An index here is a tuple of slices (each a whole dimension) and arrays, of integers or, alone, of booleans."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -10,8 +14,11 @@ from .shape import zeros_for
 
 @primitive("Index", input=lambda g, index, shape: index_write(zeros_for(g, shape), g, index, True))
 def index_at(input, index):
-    """input[index] for a tuple of slices and arrays of integers or booleans: a copy."""
-    return input[index]
+    """input[index]: a copy."""
+    last = index[-1]
+    if last.dtype.kind != "b" and all(isinstance(i, slice) for i in index[:-1]):
+        return input.take(last, len(index) - 1)          # several times as fast as NumPy's general case
+    return np.ascontiguousarray(input[index])
 
 
 @primitive("IndexPut",
@@ -20,8 +27,47 @@ def index_at(input, index):
 def index_write(input, value, index, accumulate):
     """A copy of input with the elements at the index replaced, or added to, as often as the index names them."""
     out = input.copy()
-    if accumulate:
-        np.add.at(out, index, value)
-    else:
-        out[index] = value
+    write_at(out, value, index, accumulate)
     return out
+
+
+def write_at(array: np.ndarray, value, index: tuple, accumulate: bool) -> None:
+    """array[index] = value or, accumulating, array[index] += value for every time that the index names an element."""
+    if not accumulate:
+        array[index] = value
+    elif index[-1].dtype.kind == "b":
+        array[index] += value
+    elif not array.flags.c_contiguous or not _adjacent(index):
+        np.add.at(array, index, value)
+    else:
+        _add_at(array, index, value)
+
+
+def _adjacent(index: tuple) -> bool:
+    places = [d for d, i in enumerate(index) if not isinstance(i, slice)]
+    return places[-1] - places[0] + 1 == len(places)
+
+
+def _add_at(array: np.ndarray, index: tuple, value) -> None:
+    """What np.add.at does, for a run of indexed dimensions: they become one, and the rows that go to the same place are
+    brought together and summed, in their order. np.add.at itself is fast only where there is nothing else than that
+    dimension."""
+    first = next(d for d, i in enumerate(index) if not isinstance(i, slice))
+    arrays = np.broadcast_arrays(*index[first:])
+    place = np.zeros(arrays[0].shape, np.int64)
+    for i, n in zip(arrays, array.shape[first:], strict=False):
+        place = place * n + np.where(i < 0, i + n, i)
+    before, behind = array.shape[:first], array.shape[len(index):]
+    if not place.size or not array.size:
+        return
+    count = math.prod(array.shape[first:len(index)])
+    flat = array.reshape(math.prod(before), count, math.prod(behind))
+    rows = np.broadcast_to(value, before + place.shape + behind).reshape(len(flat), place.size, -1)
+    place = place.reshape(-1)
+    if flat.shape[0] == flat.shape[2] == 1:
+        np.add.at(flat.reshape(-1), place, rows.reshape(-1))
+        return
+    order = np.argsort(place, kind="stable")
+    place = place[order]
+    starts = np.flatnonzero(np.concatenate(([True], place[1:] != place[:-1])))
+    flat[:, place[starts]] += np.add.reduceat(rows[:, order], starts, axis=1)
