@@ -35,9 +35,6 @@ clean:  ## remove caches and build leftovers (.venv and runs/ stay)
 distclean: clean  ## clean, and remove .venv
 	@rm -rf $(VENV)
 
-# One process per core, so one thread per process: torch and BLAS would otherwise compete with themselves.
-test test-deep: export OMP_NUM_THREADS ?= 1
-
 # The stamps say what .venv holds; .test includes all of .run.
 $(VENV)/.run: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing minigrad into $(VENV) ..."
