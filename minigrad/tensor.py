@@ -36,7 +36,7 @@ class Tensor(elementwise.Methods, reduce.Methods, shape.Methods, index.Methods, 
 
     @property
     def shape(self) -> Size:
-        return Size(self.array.shape)
+        return tuple.__new__(Size, self.array.shape)           # its items are known to be ints
 
     @property
     def dtype(self) -> dtypes.dtype:

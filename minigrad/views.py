@@ -89,7 +89,7 @@ def check_inplace(t: Tensor) -> None:
     if t._version is None and not mode.inference:
         raise RuntimeError("Inplace update to inference tensor outside InferenceMode is not allowed. You can make a clone "
                            "to get a normal tensor before doing inplace update.")
-    if any(n > 1 and s == 0 for n, s in zip(t.array.shape, t.array.strides, strict=True)):
+    if t.array.size and any(n > 1 and s == 0 for n, s in zip(t.array.shape, t.array.strides, strict=True)):
         raise RuntimeError("unsupported operation: more than one element of the written-to tensor refers to a single "
                            "memory location. Please clone() the tensor before performing the operation.")
     if not mode.grad:

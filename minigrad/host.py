@@ -1,0 +1,27 @@
+"""What scripts ask of their host: threads, compilation."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+_count: int | None = None
+
+
+def get_num_threads() -> int:
+    return _count or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else _count or os.cpu_count() or 1
+
+
+def set_num_threads(n: int) -> None:
+    global _count
+    if not isinstance(n, int):
+        raise TypeError(f"set_num_threads expects an int, but got {type(n).__name__}")
+    if n <= 0:
+        raise RuntimeError("set_num_threads expects a positive integer")
+    _count = n
+
+
+def compile(model: Callable | None = None, *, fullgraph: bool = False, dynamic: bool | None = None, backend: object = "numpy",
+            mode: str | None = None, options: dict | None = None, disable: bool = False) -> Callable:
+    """The model itself: there is nothing to compile. Without a model, a decorator."""
+    return model if model is not None else lambda model: model

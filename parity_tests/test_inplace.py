@@ -1,0 +1,164 @@
+"""Views and writes in place: random programs, run by both engines, must agree in every value, gradient and refusal.
+
+A program is a list of instructions on a growing list of tensors: views, arithmetic, in-place writes, some of them
+within no_grad. Where torch refuses an instruction, minigrad must refuse it too, and the program goes on without it.
+In the end the program's results are differentiated, to first and (where torch can) to second order.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import minigrad
+
+VIEWS = {
+    "select": lambda x, k: x.select(k % x.dim(), k % x.shape[k % x.dim()]) if x.dim() else x.view(1),
+    "narrow": lambda x, k: x.narrow(k % x.dim(), k % x.shape[k % x.dim()], 1) if x.dim() else x.view(1),
+    "slice": lambda x, k: x[k % 2:] if x.dim() and x.shape[0] > 1 else x[...],
+    "stride": lambda x, k: x[..., ::2] if x.dim() else x.view(1),
+    "transpose": lambda x, k: x.transpose(0, -1) if x.dim() else x.unsqueeze(0),
+    "t": lambda x, k: x.t() if x.dim() <= 2 else x.permute(2, 0, 1) if x.dim() == 3 else x.mT,
+    "view": lambda x, k: x.view(-1),
+    "reshape": lambda x, k: x.reshape(-1),
+    "unsqueeze": lambda x, k: x.unsqueeze(k % (x.dim() + 1)) if x.dim() < 4 else x.view(-1),
+    "squeeze": lambda x, k: x.squeeze(),
+    "expand": lambda x, k: x.unsqueeze(0).expand(2, *x.shape) if x.dim() < 3 else x.squeeze(),
+    "diagonal": lambda x, k: x.diagonal() if x.dim() >= 2 else x.view(-1),
+    "unbind": lambda x, k: x.unbind(0)[k % x.shape[0]] if x.dim() else x.view(1),
+    "split": lambda x, k: x.split(1)[k % x.shape[0]] if x.dim() else x.view(1),
+    "detach": lambda x, k: x.detach(),
+    "getitem": lambda x, k: x[None, ..., k % x.shape[-1]] if x.dim() else x[None],
+}
+PURE = {
+    "add": lambda x, y, k: x + y,
+    "sub": lambda x, y, k: x - y * 0.5,
+    "mul": lambda x, y, k: x * y,
+    "sin": lambda x, y, k: x.sin(),
+    "exp": lambda x, y, k: (x * 0.1).exp(),
+    "tanh": lambda x, y, k: x.tanh(),
+    "sum": lambda x, y, k: x.sum(),
+    "cat": lambda x, y, k: minigrad_or_torch(x).cat([x.reshape(-1), y.reshape(-1)]),
+    "clone": lambda x, y, k: x.clone(),
+    "index": lambda x, y, k: x[[0, -1]] if x.dim() else x.clone(),
+    "matmul": lambda x, y, k: x.reshape(1, -1) @ x.reshape(-1, 1),
+}
+WRITES = {
+    "add_": lambda x, y, k: x.add_(y),
+    "sub_": lambda x, y, k: x.sub_(y, alpha=2),
+    "mul_": lambda x, y, k: x.mul_(y),
+    "div_": lambda x, y, k: x.div_(2.0),
+    "sin_": lambda x, y, k: x.sin_(),
+    "tanh_": lambda x, y, k: x.tanh_(),
+    "exp_": lambda x, y, k: x.mul_(0.1).exp_(),
+    "zero_": lambda x, y, k: x.zero_(),
+    "fill_": lambda x, y, k: x.fill_(k * 0.25),
+    "copy_": lambda x, y, k: x.copy_(y),
+    "clamp_": lambda x, y, k: x.clamp_(-0.5, 0.5),
+    "pow_": lambda x, y, k: x.pow_(2),
+    "masked_fill_": lambda x, y, k: x.masked_fill_(x > 0, -1.0),
+    "setitem": lambda x, y, k: x.__setitem__(k % x.shape[0] if x.dim() else ..., 0.5),
+    "setitem_tensor": lambda x, y, k: x.__setitem__(slice(None, None, 2) if x.dim() else ..., y),
+    "iadd": lambda x, y, k: x.__iadd__(y),
+    "addcmul_": lambda x, y, k: x.addcmul_(y, y, value=0.5),
+    "detach_": lambda x, y, k: x.detach_(),
+    "requires_grad_": lambda x, y, k: x.requires_grad_(),
+}
+ALL = {**{n: "view" for n in VIEWS}, **{n: "pure" for n in PURE}, **{n: "write" for n in WRITES}}
+
+
+def minigrad_or_torch(x):
+    return torch if isinstance(x, torch.Tensor) else minigrad
+
+
+def execute(engine, tensors: list, name: str, i: int, j: int, k: int, quiet: bool):
+    """One instruction. Returns the kind of error it raised, if it raised one."""
+    x, y = tensors[i % len(tensors)], tensors[j % len(tensors)]
+    try:
+        with engine.no_grad() if quiet else nullcontext():
+            if name in VIEWS:
+                tensors.append(VIEWS[name](x, k))
+            elif name in PURE:
+                tensors.append(PURE[name](x, y, k))
+            else:
+                WRITES[name](x, y, k)
+    except (RuntimeError, IndexError, ValueError, TypeError) as error:
+        return type(error).__name__, str(error)
+    return None
+
+
+instruction = st.tuples(st.sampled_from(sorted(ALL)), st.integers(0, 9), st.integers(0, 9), st.integers(0, 3),
+                        st.sampled_from([False] * 5 + [True]))
+program = st.tuples(st.lists(st.tuples(st.lists(st.integers(1, 3), max_size=3), st.booleans()), min_size=1, max_size=3),
+                    st.lists(instruction, min_size=1, max_size=14), st.integers(0, 2**16))
+
+
+def start(engine, leaves, seed: int) -> list:
+    rng = np.random.default_rng(seed)
+    return [engine.tensor(rng.standard_normal(shape), dtype=engine.float64, requires_grad=wants) for shape, wants in leaves]
+
+
+def same(ours, theirs, what: str) -> None:
+    np.testing.assert_allclose(ours.detach().numpy(), theirs.detach().numpy(), rtol=1e-9, atol=1e-12, err_msg=what)
+
+
+def gradients(engine, tensors: list, leaves: list, create_graph: bool):
+    """The gradient of everything the program computed, weighted apart, with respect to its leaves."""
+    roots = [t for t in tensors if t.requires_grad]
+    total = sum((i + 1) * (t * t).sum() for i, t in enumerate(roots))
+    return engine.autograd.grad(total, leaves, create_graph=create_graph, allow_unused=True)
+
+
+@given(program)
+def test_random_programs_of_views_and_writes(program):
+    shapes, instructions, seed = program
+    ours, theirs = start(minigrad, shapes, seed), start(torch, shapes, seed)
+    our_leaves = [t for t in ours if t.requires_grad]
+    their_leaves = [t for t in theirs if t.requires_grad]
+    for step, (name, i, j, k, quiet) in enumerate(instructions):
+        expected = execute(torch, theirs, name, i, j, k, quiet)
+        got = execute(minigrad, ours, name, i, j, k, quiet)
+        where = f"instruction {step}: {name}, torch: {expected}, minigrad: {got}"
+        assert (expected is None) == (got is None), where
+        if expected is not None:
+            assert expected[0] == got[0], where
+            return            # a refused instruction may have been half done (an x.mul_().exp_()): the program ends
+        for n, (a, b) in enumerate(zip(ours, theirs, strict=True)):
+            what = f"{where}: tensor {n}"
+            same(a, b, what)
+            assert (a.requires_grad, a.is_leaf) == (b.requires_grad, b.is_leaf), what
+            assert a._is_view() == b._is_view() or name == "detach", what
+    their_leaves = [t for t in their_leaves if t.requires_grad]
+    our_leaves = [t for t in our_leaves if t.requires_grad]
+    if not their_leaves or not any(t.requires_grad for t in theirs):
+        return
+    try:
+        expected = gradients(torch, theirs, their_leaves, True)
+    except RuntimeError as error:
+        with pytest.raises(RuntimeError) as caught:
+            gradients(minigrad, ours, our_leaves, True)
+        kind = "modified by an inplace" in str(error)
+        assert kind == ("modified by an inplace" in str(caught.value)), (str(error), str(caught.value))
+        return
+    got = gradients(minigrad, ours, our_leaves, True)
+    for a, b in zip(got, expected, strict=True):
+        assert (a is None) == (b is None)
+        if a is not None:
+            same(a, b, "gradient")
+    first_theirs = [g for g in expected if g is not None and g.requires_grad]
+    first_ours = [g for g in got if g is not None and g.requires_grad]
+    assert len(first_theirs) == len(first_ours)
+    if first_theirs:
+        second = torch.autograd.grad(sum(g.sin().sum() for g in first_theirs), their_leaves, allow_unused=True)
+        second_ours = minigrad.autograd.grad(sum(g.sin().sum() for g in first_ours), our_leaves, allow_unused=True)
+        for a, b in zip(second_ours, second, strict=True):
+            if a is None or b is None:
+                assert a is None or not a.numpy().any()
+                assert b is None or not b.numpy().any()
+            else:
+                same(a, b, "second gradient")
