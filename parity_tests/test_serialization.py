@@ -37,6 +37,7 @@ from minigrad.serialization import (
 )
 
 DTYPES = [getattr(torch, d.name) for d in dtypes.ALL]
+DEVICES = [torch.device("cpu"), torch.device("cuda", 1)]
 
 
 # ---- what torch can save, and what is the same -----------------------------------------------------------------
@@ -78,7 +79,7 @@ def torch_objects(draw):
         return t if kind == "tensor" else torch.nn.Parameter(t, requires_grad=kind == "parameter")
 
     tensors = draw(st.lists(windows(), max_size=4))
-    leaves = SCALARS | st.builds(bytearray, st.binary(max_size=4)) | st.sampled_from(DTYPES)
+    leaves = SCALARS | st.builds(bytearray, st.binary(max_size=4)) | st.sampled_from([*DTYPES, *DEVICES])
     leaves |= st.builds(torch.Size, st.lists(st.integers(0, 5), max_size=3))
     leaves |= st.sets(FLAT_KEYS, max_size=3) | st.builds(Counter, st.text(max_size=5))
     if tensors:
@@ -102,13 +103,13 @@ def assert_same(mine, theirs, strided: bool = True) -> None:
         a, b = values(mine), values(theirs)
         assert a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
         assert mine.requires_grad == theirs.requires_grad
-        assert type(mine).__name__ == type(theirs).__name__ or not has_parameters()
+        assert type(mine).__name__ == type(theirs).__name__        # Tensor, or Parameter
         if strided and a.size:
             strides = a.strides if isinstance(mine, Variable) else tuple(s * a.itemsize for s in mine.stride())
             assert strides == tuple(s * a.itemsize for s in theirs.stride())
     elif isinstance(theirs, torch.Size):
         assert type(mine).__name__ == "Size" and tuple(mine) == tuple(theirs)
-    elif isinstance(theirs, torch.dtype):
+    elif isinstance(theirs, (torch.dtype, torch.device)):
         assert repr(mine) == repr(theirs)
     elif isinstance(theirs, dict):
         assert type(mine) is type(theirs) and [*map(repr, mine)] == [*map(repr, theirs)]
@@ -122,14 +123,6 @@ def assert_same(mine, theirs, strided: bool = True) -> None:
         assert type(mine) is set and mine == theirs
     else:
         assert type(mine) is type(theirs) and repr(mine) == repr(theirs)
-
-
-def has_parameters() -> bool:
-    try:
-        from minigrad.nn.parameter import Parameter  # noqa: F401
-    except ImportError:
-        return False
-    return True
 
 
 def tensors_in(x) -> list:

@@ -210,7 +210,8 @@ def hostile_programs() -> dict:
         "pairs without keys": (call("collections.OrderedDict", b"]]]]\x86aa\x85"), "not pairs"),
         "another encoding": (call("_codecs.encode", string("a") + string("rot13") + b"\x86"), "latin1"),
         "not latin1": (call("_codecs.encode", b"X\3\0\0\0\xe2\x82\xac" + string("latin1") + b"\x86"), "latin-1"),
-        "parameter of a list": (call("torch._utils._rebuild_parameter", b"]\x88N\x87"), "not a tensor"),
+        "parameter of a list": (call("torch._utils._rebuild_parameter", b"]\x88N\x87"), "unexpected arguments"),
+        "another device": (call("torch.device", string("\x1b[2J") + b"\x85"), "not a device"),
         # What may be changed.
         "BUILD on a tensor": (tensor() + b"}" + string("array") + b"Nsb", "Can only build"),
         "BUILD on a list": (b"]}b", "Can only build"),

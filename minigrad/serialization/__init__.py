@@ -26,7 +26,7 @@ __all__ = ["save", "load", "save_safetensors", "load_safetensors", "load_metadat
 def save(obj: object, f: FileLike, pickle_module: Any = pickle, pickle_protocol: int = 2,
          _use_new_zipfile_serialization: bool = True) -> None:
     """Save tensors in plain containers (dict, list, tuple, set, OrderedDict, Counter, Size; numbers, str, bytes, None,
-    dtypes) to a path or a binary file, so that `torch.load(f, weights_only=True)` reads them.
+    dtypes, devices) to a path or a binary file, so that `torch.load(f, weights_only=True)` reads them.
 
     Tensors that share memory still do when they are loaded. As in torch, a view is saved with all of the memory
     that it is a view of: clone it to save its part alone. A path is replaced atomically. A path that ends in

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
+from ..autograd import Variable
+from ..creation import device
 from ..size import Size
-from . import storages
 from .storages import Storage, Window
 from .unpickler import is_key
 
@@ -84,13 +85,15 @@ class Pickler:
             return self._call(x, "collections", "Counter", dict(x))
         elif kind is Size:
             return self._call(x, "torch", "Size", tuple(x))
+        elif kind is device:
+            return self._call(x, "torch", "device", x.type, *() if x.index is None else (x.index,))
         elif kind is complex:
             return self._call(x, "__builtin__", "complex", x.real, x.imag)
         elif kind is bytes:
             return self._call(x, "_codecs", "encode", x.decode("latin1"), "latin1")
         elif kind is bytearray:
             return self._call(x, "__builtin__", "bytearray", bytes(x))
-        elif storages.is_tensor(x):
+        elif isinstance(x, Variable):
             self._tensor(x, path)
         else:
             raise self._refused(x, path)
@@ -177,7 +180,8 @@ class Pickler:
     # ---- tensors
 
     def _tensor(self, x: Any, path: Path | None) -> None:
-        parameter = storages.is_parameter(x)
+        from ..nn.parameter import Parameter
+        parameter = isinstance(x, Parameter)
         if parameter:
             self._global("torch._utils", "_rebuild_parameter")
             self._emit(pickle.MARK)
@@ -239,7 +243,7 @@ class Pickler:
         hint = next((hint for base in type(x).__mro__ if (hint := _HINTS.get(base.__name__))), None)
         hint = hint or ("save x.item() of it" if hasattr(x, "item") else "convert it, or leave it out")
         return TypeError(f"cannot save {_where(path)} of type {_name(x)}: a checkpoint holds tensors, numbers, str, "
-                         f"bytes, None, dict, list, tuple, set, OrderedDict, Counter, Size and dtype; {hint}")
+                         f"bytes, None, dict, list, tuple, set, OrderedDict, Counter, Size, dtype and device; {hint}")
 
 
 def _name(x: Any) -> str:

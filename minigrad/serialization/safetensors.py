@@ -17,9 +17,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import dtypes
-from . import storages
+from ..autograd import Variable, new_tensor
 from .files import FileLike, Source, reading, writing
 from .state import unique_keys
+from .storages import decode
 
 MAX_HEADER = 100_000_000         # as in the format's reference implementation
 
@@ -46,7 +47,7 @@ def load_safetensors(f: FileLike, *, mmap: bool = False) -> dict[str, Any]:
     """
     with reading(f, mmap) as source:
         entries, _ = _read_header(source)
-        return {name: storages.new_tensor(_read_entry(source, entry)) for name, entry in entries.items()}
+        return {name: new_tensor(_read_entry(source, entry)) for name, entry in entries.items()}
 
 
 def load_metadata(f: FileLike) -> dict[str, str]:
@@ -57,7 +58,7 @@ def load_metadata(f: FileLike) -> dict[str, str]:
 
 def _read_entry(source: Source, entry: Entry) -> np.ndarray:
     d, shape, begin, size = entry
-    return storages.decode(source.array(begin, size), d, "little").reshape(shape)
+    return decode(source.array(begin, size), d, "little").reshape(shape)
 
 
 def _read_header(source: Source) -> tuple[dict[str, Entry], dict[str, str]]:
@@ -160,7 +161,7 @@ def _checked(tensors: Any) -> Mapping[str, Any]:
 
 
 def _array(name: str, x: Any) -> np.ndarray:
-    if not storages.is_tensor(x):
+    if not isinstance(x, Variable):
         raise TypeError(f"safetensors holds tensors only: {name!r} is {type(x).__name__}. Save to a .pth file, or put "
                         "it into metadata or save_json")
     return x.array

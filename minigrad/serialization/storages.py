@@ -7,7 +7,7 @@ at one storage (tied weights, views, slices); a checkpoint keeps it once and so 
 from __future__ import annotations
 
 import sys
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -111,33 +111,3 @@ def _flat(root: np.ndarray) -> np.ndarray:
     lowest = root[tuple(slice(None, None, -1 if step < 0 else 1) for step in root.strides)]
     low, high = np.lib.array_utils.byte_bounds(root)
     return np.lib.stride_tricks.as_strided(lowest, ((high - low) // root.itemsize,), (root.itemsize,))
-
-
-# ---- tensors ----------------------------------------------------------------------------------------------------
-
-def is_tensor(x: Any) -> bool:
-    from ..autograd import Variable
-    return isinstance(x, Variable)
-
-
-def is_parameter(x: Any) -> bool:
-    try:
-        from ..nn.parameter import Parameter
-    except ImportError:
-        return False
-    return isinstance(x, Parameter)
-
-
-def new_tensor(array: np.ndarray, requires_grad: bool = False) -> Any:
-    from .. import autograd
-    if requires_grad and not dtypes.of(array.dtype).is_floating_point:
-        raise ValueError("only Tensors of floating point dtype can require gradients")
-    return autograd.new_tensor(array, requires_grad)
-
-
-def new_parameter(tensor: Any, requires_grad: bool) -> Any:
-    try:
-        from ..nn.parameter import Parameter
-    except ImportError:
-        return new_tensor(tensor.array, requires_grad)
-    return Parameter(tensor, requires_grad)

@@ -21,9 +21,10 @@ from pickle import UnpicklingError
 from typing import Any, NamedTuple
 
 from .. import dtypes
+from ..autograd import Variable, new_tensor
+from ..creation import device
 from ..size import Size
-from . import storages
-from .storages import Storage, Window
+from .storages import BY_NAME, Storage, Window, view
 
 SCALARS = (type(None), bool, int, float, complex, str, bytes)
 
@@ -75,16 +76,25 @@ def _size(items):
     return Size(items)
 
 
+def _device(kind, index=None):
+    if not (kind.isascii() and kind.isalpha()):
+        raise ValueError("not a device")
+    return device(kind, index)
+
+
 def _tensor(storage, offset, size, stride, requires_grad=False, hooks=None, metadata=None):
     if hooks or metadata:
         raise ValueError("hooks and metadata are not loaded")
-    return storages.new_tensor(storages.view(storage, Window(0, offset, size, stride)), requires_grad)
+    tensor = new_tensor(view(storage, Window(0, offset, size, stride)))
+    tensor.requires_grad = requires_grad
+    return tensor
 
 
 def _parameter(tensor, requires_grad, hooks):
-    if not storages.is_tensor(tensor) or hooks:
-        raise ValueError("not a tensor without hooks")
-    return storages.new_parameter(tensor, requires_grad)
+    from ..nn.parameter import Parameter
+    if hooks:
+        raise ValueError("hooks are not loaded")
+    return Parameter(tensor, requires_grad)
 
 
 _WINDOW = (Storage, int, (tuple, Size), (tuple, Size))
@@ -101,13 +111,14 @@ GLOBALS: dict[str, Any] = {constructor.name: constructor for constructor in (
     Constructor("torch.Size", _size, (tuple,), copies=True),
     Constructor("torch._utils._rebuild_tensor", _tensor, _WINDOW),
     Constructor("torch._utils._rebuild_tensor_v2", _tensor, (*_WINDOW, bool, _HOOKS, (dict, type(None))), optional=1),
-    Constructor("torch._utils._rebuild_parameter", _parameter, (object, bool, _HOOKS)),
+    Constructor("torch._utils._rebuild_parameter", _parameter, (Variable, bool, _HOOKS)),
+    Constructor("torch.device", _device, (str, (int, type(None))), optional=1),
 )}
-GLOBALS |= {f"torch.{name}": StorageType(d) for name, d in storages.BY_NAME.items()}
+GLOBALS |= {f"torch.{name}": StorageType(d) for name, d in BY_NAME.items()}
 GLOBALS |= {repr(d): d for d in dtypes.ALL}
 
-ALLOWED = ("only tensors, numbers, str, bytes, None, dict, list, tuple, set, OrderedDict, Counter, torch.Size and "
-           "torch.dtype are loaded. If you trust the file, load it with torch and save its state_dict()")
+ALLOWED = ("only tensors, numbers, str, bytes, None, dict, list, tuple, set, OrderedDict, Counter, torch.Size, "
+           "dtype and device are loaded. If you trust the file, load it with torch and save its state_dict()")
 
 _INTERNAL = (StorageType, Constructor, Storage)      # mean something inside a pickle, and must not leave the machine
 
@@ -260,7 +271,7 @@ class Unpickler:
                 raise UnpicklingError(f"Weights only load failed: {name} would make more than the file holds")
         try:
             return make(*arguments)
-        except (ValueError, TypeError, OverflowError) as error:
+        except (ValueError, TypeError, OverflowError, RuntimeError) as error:
             raise UnpicklingError(f"Weights only load failed: {name}: {error}") from None
 
     def _persistent(self, pid: Any) -> Storage:
