@@ -366,18 +366,17 @@ def dense_like(like: np.ndarray, dtype=None) -> np.ndarray:
 
 
 def axes_by_stride(a: np.ndarray) -> list[int]:
-    """The axes of an array, the one with the largest stride first. An expanded axis, which has none, stays where it
-    is relative to those that torch's insertion sort, starting at the innermost, does not carry past it."""
+    """The axes of an array, the one with the largest stride first. Expanded axes, which have no stride, stay where
+    torch's insertion sort leaves them: it starts from the innermost axis and compares them with none."""
     if a.flags.c_contiguous:
         return list(range(a.ndim))
-    order = list(range(a.ndim))[::-1]
-    for start in range(1, a.ndim):
-        i = start
-        for j in range(start - 1, -1, -1):
-            inner, outer = a.strides[order[j]], a.strides[order[i]]
-            if inner and outer and inner != outer:
-                if inner < outer:
+    order = list(range(a.ndim))[::-1]                  # innermost first
+    for i in range(1, a.ndim):
+        for j in range(i - 1, -1, -1):
+            inner, outer = order[j], order[i]
+            if a.strides[inner] and a.strides[outer]:
+                if a.strides[inner] < a.strides[outer]:
                     break
-                order[i], order[j] = order[j], order[i]
-                i = j
+                if (a.strides[inner], a.shape[inner]) > (a.strides[outer], a.shape[outer]):
+                    order[j], order[i], i = outer, inner, j
     return order[::-1]
