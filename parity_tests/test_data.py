@@ -626,6 +626,34 @@ def test_workers_draw_what_torch_workers_draw(workers, persistent, seed):
     assert_same(scenario)
 
 
+@pytest.mark.parametrize("enabled", [False, True])
+def test_workers_record_gradients_if_the_reader_does(enabled):
+    def scenario(engine):
+        def collate(batch: list) -> bool:
+            return engine.is_grad_enabled()
+
+        with engine.set_grad_enabled(enabled):
+            return list(engine.utils.data.DataLoader(range(3), num_workers=2, collate_fn=collate))
+
+    assert_same(scenario)
+
+
+def test_a_worker_whose_start_fails_fails_every_batch_and_every_epoch():
+    def init(worker: int) -> None:
+        if worker == 1:
+            raise LookupError("no licence")
+
+    loader, seen = DataLoader(range(4), num_workers=2, worker_init_fn=init, persistent_workers=True), []
+    for _ in range(2):
+        batches = iter(loader)
+        for _ in range(4):
+            try:
+                seen.append(next(batches).item())
+            except LookupError:
+                seen.append("no licence")
+    assert seen == 2 * [0, "no licence", 2, "no licence"]
+
+
 def test_generators_of_a_worker_are_those_of_torch_workers():
     def ours(batch: list) -> list:
         rng = get_worker_info().rng

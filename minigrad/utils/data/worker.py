@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from ...modes import is_grad_enabled, set_grad_enabled
 from ...random import Generator, thread_generator
 from .dataset import Dataset, IterableDataset
 
@@ -102,20 +103,20 @@ class Worker(threading.Thread):
         own = copy.copy(dataset) if isinstance(dataset, Dataset) else dataset
         self._info = WorkerInfo(id, num_workers, base_seed + id, own, WorkerRNG.seeded(base_seed, id))
         self._make_fetch, self._init = make_fetch, init
+        self._grad = is_grad_enabled()        # as it is for whoever iterates
         self._discharged = False
         self.inbox, self.outbox = SimpleQueue(), SimpleQueue()
 
     def run(self) -> None:
         _here.info = self._info
-        with thread_generator(self._info.rng.torch_generator):
+        with thread_generator(self._info.rng.torch_generator), set_grad_enabled(self._grad):
             fetch = self._guarded(self._start)
             while (request := self.inbox.get()) is not STOP and not self._discharged:
-                if isinstance(fetch, Failure):
-                    self.outbox.put(fetch)
-                elif request is RESTART:
+                failed = isinstance(fetch, Failure)
+                if request is not RESTART:
+                    self.outbox.put(fetch if failed else self._guarded(fetch, request))
+                elif not failed:
                     fetch = self._guarded(self._make_fetch, self._info.dataset)
-                else:
-                    self.outbox.put(self._guarded(fetch, request))
 
     def _start(self) -> Callable:
         if self._init is not None:
