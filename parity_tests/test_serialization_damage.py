@@ -189,9 +189,10 @@ def hostile_opcodes() -> dict:
 
 
 def hostile_programs() -> dict:
-    sets = b"](" + b"K\1" * 50_000 + b"eq\0" + name_of("builtins.set") + b"q\1("
+    numbers = b"".join(b"M" + struct.pack("<H", i) for i in range(50_000))
+    sets = b"](" + numbers + b"eq\0" + name_of("builtins.set") + b"q\1("
     texts = string("a" * 100_000) + b"q\0" + string("latin1") + b"q\1" + name_of("_codecs.encode") + b"q\2("
-    collisions = b"".join(integer(i * (2**61 - 1)) + b"N" for i in range(20_000))
+    alike = [integer(i * (2**61 - 1)) for i in range(100_000)]
     deep = b")" + b"\x85" * 200_000
     bodies = {
         "nothing": (b"", "malformed"), "no memo": (b"h\7", "malformed"), "empty stack": (b"R", "malformed"),
@@ -207,7 +208,7 @@ def hostile_programs() -> dict:
         "bytearray of a number": (call("builtins.bytearray", b"J\xff\xff\xff\x7f\x85"), "unexpected arguments"),
         "bytes of a number": (call("builtins.bytes", b"J\xff\xff\xff\x7f\x85"), "unexpected arguments"),
         "Size of strings": (call("torch.Size", string("a") + b"\x85\x85"), "must be of ints"),
-        "pairs without keys": (call("collections.OrderedDict", b"]]]]\x86aa\x85"), "not pairs"),
+        "pairs without keys": (call("collections.OrderedDict", b"]]]]\x86aa\x85"), "not pairs|a key must be"),
         "another encoding": (call("_codecs.encode", string("a") + string("rot13") + b"\x86"), "latin1"),
         "not latin1": (call("_codecs.encode", b"X\3\0\0\0\xe2\x82\xac" + string("latin1") + b"\x86"), "latin-1"),
         "parameter of a list": (call("torch._utils._rebuild_parameter", b"]\x88N\x87"), "unexpected arguments"),
@@ -224,8 +225,10 @@ def hostile_programs() -> dict:
         "list as key": (b"}]K\1s", "a key must be"), "tensor as key": (b"}" + tensor() + b"K\1s", "a key must be"),
         "deep key": (b"}" + deep + b"K\1s", "a key must be"),
         "deep element": (call("builtins.set", b"]" + deep + b"a\x85"), "set's elements"),
-        "huge key": (b"}" + integer(2**64) + b"K\1s", "a key must be"),
-        "colliding keys": (b"}(" + collisions + b"u", "a key must be"),
+        "colliding keys": (b"}(" + b"".join(key + b"N" for key in alike) + b"u", "the same hash"),
+        "colliding keys, one by one": (b"}" + b"".join(key + b"Ns" for key in alike), "the same hash"),
+        "colliding pairs": (call("collections.OrderedDict", b"](" + b"N\x86".join(alike) + b"N\x86e\x85"), "same hash"),
+        "colliding elements": (call("builtins.set", b"](" + b"".join(alike) + b"e\x85"), "different hashes"),
         # What would be larger than the file.
         "sets over and over": (sets + b"h\1h\0\x85R" * 50_000 + b"t", "more than the file holds"),
         "bytes over and over": (texts + b"h\2h\0h\1\x86R" * 50_000 + b"t", "more than the file holds"),

@@ -7,7 +7,7 @@ checks its arguments; it never imports, never looks up an attribute, and never c
 Its memory and time are bounded by a constant times the program's length:
 - a length in the program is checked against what is left of it before anything is made;
 - constructors that copy their argument draw on a budget, since `set(x)` costs two bytes when `x` is in the memo;
-- keys are numbers below 2**64, strings, bytes, or flat tuples of them: no deep recursion and no cheap collisions;
+- keys are scalars or flat tuples of them, since hash() recurses, and their hashes must tell them apart;
 - nothing here recurses, so that nesting is limited by memory alone.
 """
 
@@ -16,7 +16,7 @@ from __future__ import annotations
 import pickle
 import struct
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pickle import UnpicklingError
 from typing import Any, NamedTuple
 
@@ -30,9 +30,14 @@ SCALARS = (type(None), bool, int, float, complex, str, bytes)
 
 
 def is_key(x: Any) -> bool:
-    """Whether `x` may be a dictionary's key or a set's element: hashed without recursion, hard to make collide."""
-    parts = x if type(x) is tuple else (x,)
-    return all(type(part) in SCALARS and (type(part) is not int or abs(part) < 2**64) for part in parts)
+    """Whether `x` may be a dictionary's key or a set's element: it is hashed without recursion."""
+    return type(x) in SCALARS or (type(x) is tuple and all(type(part) in SCALARS for part in x))
+
+
+def are_spread(keys: Collection[Any]) -> bool:
+    """Whether hashes tell these keys apart. Numbers i * (2**61 - 1), for one, all hash alike, and a dictionary of n
+    such keys takes n**2 / 2 comparisons to make. A thousand keys are harmless in any case."""
+    return len(keys) < 1024 or len(set(map(hash, keys))) > len(keys) // 16
 
 
 class StorageType(NamedTuple):
@@ -52,14 +57,14 @@ class Constructor(NamedTuple):
 # ---- what a pickle may call -------------------------------------------------------------------------------------
 
 def _ordered_dict(pairs=()):
-    if not all(type(pair) in (list, tuple) and len(pair) == 2 and is_key(pair[0]) for pair in pairs):
+    if not all(type(pair) in (list, tuple) and len(pair) == 2 for pair in pairs):
         raise ValueError("not pairs of a key and a value")
-    return OrderedDict(pairs)
+    return _update(OrderedDict(), [x for pair in pairs for x in pair])
 
 
 def _set(items):
-    if not all(map(is_key, items)):
-        raise ValueError("a set's elements must be numbers or strings")
+    if not all(map(is_key, items)) or not are_spread(items):
+        raise ValueError("a set's elements must be numbers, str, bytes or flat tuples of them, of different hashes")
     return set(items)
 
 
@@ -290,7 +295,7 @@ def _extend(target: Any, items: list[Any]) -> None:
     target.extend(items)
 
 
-def _update(target: Any, items: list[Any]) -> None:
+def _update(target: Any, items: list[Any]) -> Any:
     if type(target) not in (dict, OrderedDict, Counter) or len(items) % 2:
         raise UnpicklingError("Weights only load failed: Can only set the items of dict, OrderedDict and Counter, but "
                               f"got {type(target).__name__}")
@@ -298,7 +303,11 @@ def _update(target: Any, items: list[Any]) -> None:
         if not is_key(key):
             raise UnpicklingError("Weights only load failed: a key must be a number, str, bytes or a flat tuple of "
                                   f"them, but got {type(key).__name__}")
+        size = len(target)
         target[key] = value
+        if size < len(target) and not size & (size - 1) and not are_spread(target):      # at powers of two
+            raise UnpicklingError("Weights only load failed: a dictionary's keys have the same hash")
+    return target
 
 
 def _set_state(target: Any, state: Any) -> None:
