@@ -13,11 +13,14 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
 
 import numpy as np
 
 from .creation import CPU, check_device
 from .graph import Tensor, Variable, new_tensor
+from .host import get_num_threads
 from .kernels.normal import BLOCK, BoxMuller, box_muller64, fma32, fma64, libm, polar
 
 DEFAULT_SEED = 67280421310721
@@ -168,22 +171,41 @@ class Generator:
         if n < 16 or not contiguous:
             return _narrow(fma64(self._normals_by_one(n), std, mean), dtype).reshape(shape)
         out = np.empty(n, np.float64 if dtype == np.float64 else np.float32)
-        whole, part = n - n % 16, n % 16
-        if dtype == np.float64:
-            def fill(o):
-                o[...] = box_muller64(self.unit64(o.size), mean, std)
-        else:
-            transform = BoxMuller(min(whole // 2, BLOCK))
-
-            def fill(o):
-                transform(self.words32(o.size), o, mean, std)
-        for start in range(0, whole, 2 * BLOCK):
-            fill(out[start:min(start + 2 * BLOCK, whole)])
-        if part:                                       # the last sixteen, most of them drawn already, are drawn anew
-            if dtype != np.float16:                    # (for the others, torch draws the uniforms of the rest first)
-                self.words32(part) if dtype == np.float32 else self.words64(part)
-            fill(out[n - 16:])
+        fill = self._fill_normal64 if dtype == np.float64 else self._fill_normal32
+        whole, rest = n - n % 16, n % 16
+        fill(out[:whole], mean, std)
+        if rest:                                       # the last sixteen, most of them drawn already, are drawn anew
+            if dtype != np.float16:                    # after, except in float16, the uniforms of the rest
+                self.words32(rest if dtype == np.float32 else 2 * rest)
+            fill(out[n - 16:], mean, std)
         return _narrow(out, dtype).reshape(shape)
+
+    def _fill_normal64(self, out: np.ndarray, mean: float, std: float) -> None:
+        for start in range(0, out.size, 2 * BLOCK):
+            part = out[start:start + 2 * BLOCK]
+            part[...] = box_muller64(self.unit64(part.size), mean, std)
+
+    def _fill_normal32(self, out: np.ndarray, mean: float, std: float) -> None:
+        """Threads take turns to draw the words of the next block, and then transform it, each its own."""
+        starts, turn = iter(range(0, out.size, 2 * BLOCK)), Lock()
+
+        def work(_=None):
+            transform = BoxMuller(min(out.size // 2, BLOCK))
+            while True:
+                with turn:
+                    start = next(starts, None)
+                    if start is None:
+                        return
+                    part = out[start:start + 2 * BLOCK]
+                    words = self.words32(part.size)
+                transform(words, part, mean, std)
+
+        threads = min(get_num_threads(), out.size // (4 * BLOCK))
+        if threads < 2:
+            work()
+        else:
+            with ThreadPoolExecutor(threads) as pool:
+                list(pool.map(work, range(threads)))
 
     def _normals_by_one(self, n: int) -> np.ndarray:
         """Standard normals in float64, drawn in pairs: the second of a pair is kept for the next call."""
