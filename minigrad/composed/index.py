@@ -234,7 +234,7 @@ def _writer(name: str) -> Callable:
         def op(input, *args, **kwargs):
             require_tensor(plan.__name__, input)
             if not input.array.ndim:
-                return reshape_to(op(reshape_to(input, (1,)), *args, **kwargs), ())
+                return _named(reshape_to(op(reshape_to(input, (1,)), *args, **kwargs), ()), name)
             return _named(_written(index_write, input, *plan(input, *args, **kwargs)), name)
 
         def op_(input, *args, **kwargs):
@@ -367,7 +367,7 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: float | Tensor):
         raise IndexError("Index has to be a vector/scalar")
     places = index.array.reshape(-1)
     _check_range(places, n, dim, IndexError)
-    return value, (WHOLE,) * dim + (places,), False
+    return value, (WHOLE,) * dim + (np.unique(places % n if n else places),), False      # each once: a gradient sums them
 
 
 def _coordinates(name: str, input: Tensor, dim: int, index: Tensor, source: Tensor | None = None) -> tuple:
@@ -375,9 +375,9 @@ def _coordinates(name: str, input: Tensor, dim: int, index: Tensor, source: Tens
     require_tensor(name, index, "index", 3)
     shape, places = input.array.shape, index.array
     dim = dim_of(dim, len(shape))
-    if places.dtype not in (np.int64, np.int32):
-        raise RuntimeError(f"{name}(): Expected dtype int32/int64 for index")
     if places.size:
+        if places.dtype not in (np.int64, np.int32):
+            raise RuntimeError(f"{name}(): Expected dtype int32/int64 for index")
         if not places.ndim:
             places = places.reshape(1)
         if places.ndim != len(shape):
@@ -391,8 +391,8 @@ def _coordinates(name: str, input: Tensor, dim: int, index: Tensor, source: Tens
             raise RuntimeError(f"Expected index {list(places.shape)} to be no larger than self {list(shape)} apart from "
                                f"dimension {dim} and to be no larger size than src {list(source.array.shape)}")
         _check_range(places, shape[dim], dim, RuntimeError, 0)
-    elif places.ndim != len(shape):
-        places = places.reshape((0,) * len(shape))
+    else:
+        places = places.astype(np.int64).reshape(places.shape if places.ndim == len(shape) else (0,) * len(shape))
     n = places.ndim
     return tuple(places if d == dim else np.arange(places.shape[d]).reshape((-1,) + (1,) * (n - d - 1)) for d in range(n))
 
@@ -597,6 +597,8 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
     shape, places = list(input.array.shape), list(indices.array.shape)
     shape[dim] = places[dim] = 1
     common = list(common_shape(new_tensor(np.empty(shape, bool)), new_tensor(np.empty(places, bool))))
+    n = input.array.shape[dim]
+    indices = new_tensor(np.where(indices.array < 0, indices.array + n, indices.array))
     input, indices = (expand_to(x, (*common[:dim], x.array.shape[dim], *common[dim + 1:])) for x in (input, indices))
     return gather(input, dim, indices)
 

@@ -1,0 +1,22 @@
+"""torch.linalg, as far as minigrad has it."""
+
+from .composed.linalg import cross as _cross
+from .composed.linalg import matmul, matrix_norm, multi_dot, norm, svdvals
+from .composed.reduce import vector_norm
+from .composed.shape import diagonal as _diagonal
+from .graph import Tensor
+
+__all__ = ["cross", "diagonal", "matmul", "matrix_norm", "multi_dot", "norm", "svdvals", "vecdot", "vector_norm"]
+
+
+def cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
+    return _cross(input, other, dim)
+
+
+def diagonal(A: Tensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
+    return _diagonal(A, offset, dim1, dim2)
+
+
+def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
+    """The inner products of vectors along a dimension."""
+    return (x * y).sum(dim)
