@@ -2,7 +2,7 @@
 
 import math as _math
 
-from . import autograd, backends, cuda, dtypes, nn, optim, random, serialization, testing, utils
+from . import autograd, backends, creation, cuda, dtypes, nn, optim, random, serialization, testing, utils
 from .dtypes import (bfloat16, bool, can_cast, dtype, finfo, float16, float32, float64, get_default_dtype, iinfo, int8,
     int16, int32, int64, promote_types, set_default_dtype, uint8)
 from .modes import (enable_grad, inference_mode, is_grad_enabled, is_inference_mode_enabled, no_grad,
@@ -47,3 +47,4 @@ pi, e, inf, nan = _math.pi, _math.e, _math.inf, _math.nan
 double, float, half = float64, float32, float16
 long, int, short = int64, int32, int16
 default_generator = random.default_generator
+tensor = creation.tensor          # the function; the module of that name is where Tensor is defined

@@ -52,7 +52,7 @@ bool = dtype("bool", BOOL, 1, "Bool")
 
 ALL = (float64, float32, float16, bfloat16, int64, int32, int16, int8, uint8, bool)
 _FROM_NUMPY = {d.numpy: d for d in ALL if d.numpy is not None}
-_FROM_PYTHON = {builtins.bool: bool, builtins.int: int64, builtins.float: float32}
+_FROM_PYTHON = {builtins.bool: bool, builtins.int: int64, builtins.float: float64}
 
 
 def of(numpy_dtype: np.dtype) -> dtype:
@@ -68,8 +68,6 @@ def to_numpy(d: dtype | type | None) -> np.dtype | None:
     """The NumPy dtype behind a dtype, or behind Python's bool, int and float, as torch accepts them."""
     if d is None:
         return None
-    if d is builtins.float:
-        return _default.numpy
     if not isinstance(d, dtype):
         if d not in _FROM_PYTHON:
             raise TypeError(f"expected a dtype such as minigrad.float32, got {d!r}")

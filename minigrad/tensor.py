@@ -22,8 +22,8 @@ from .size import Size
 from .utils.hooks import RemovableHandle, add_hook
 
 
-class Tensor(elementwise.Methods, reduce.Methods, shape.Methods, index.Methods, linalg.Methods, creation.Methods,
-             random.Methods, Variable):
+class Tensor(elementwise.Methods, reduce.Methods, shape.Methods, index.Methods, linalg.Methods, inplace.Methods,
+             creation.Methods, random.Methods, Variable):
     """A multi-dimensional array that remembers how it was computed."""
 
     __slots__ = ()

@@ -67,3 +67,8 @@ def zero_(self):
 def overwrite(t: Tensor, values) -> Tensor:
     """Put new values, which depend on nothing, in the place of a tensor's own."""
     return assign(t, lambda: _filled(t, values), write)
+
+
+class Methods:
+    __slots__ = ()
+    copy_, fill_, zero_ = copy_, fill_, zero_
