@@ -55,13 +55,17 @@ class Variable:
 
     def _edge(self) -> Node | Variable | None:
         """Where a gradient for this tensor goes: to the node that made it, to the leaf itself, or nowhere."""
-        if self._view is not None and self._view.seen is not None and self._view.seen != self._version[0]:
-            self._view.renew(self)
+        view = self._view
+        if view is not None:
+            if view.seen is not None and view.seen != self._version[0]:
+                view.renew(self)
+            if self._node is None and view.base.requires_grad:
+                return NOWHERE                 # a view taken within no_grad: torch lets its gradients vanish
         return self._node if self._node is not None else self if self._leaf else None
 
     @property
     def requires_grad(self) -> bool:
-        return self._edge() is not None
+        return self._node is not None or self._leaf or self._view is not None and self._view.base.requires_grad
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
@@ -162,6 +166,22 @@ class Node:
     def release(self) -> None:
         if self.versions:
             self.saved, self.versions = None, ()
+
+
+class _Nowhere(Node):
+    """An edge into which gradients vanish."""
+
+    __slots__ = ()
+
+    def gradients(self, g, wanted: Callable, create_graph: bool):
+        return ()
+
+    def release(self) -> None:
+        pass
+
+
+NOWHERE = _Nowhere()
+NOWHERE.inputs, NOWHERE.seq, NOWHERE.hooks, NOWHERE.retain = [], 0, None, None
 
 
 class AccumulateGrad:

@@ -28,6 +28,8 @@ class View:
         self.base, self.steps, self.seen, self.kind = base, steps, seen, kind
 
     def renew(self, view: Tensor) -> None:
+        if self.base.requires_grad:
+            _check_kind(self, "and its base or another view of its base has been modified inplace")
         self.seen = view._version[0]
         if self.base._edge() is not None:
             with enable_grad():
@@ -103,19 +105,24 @@ def check_inplace(t: Tensor) -> None:
 
 
 def _check_view(t: Tensor, view: View) -> None:
-    if view.kind == "no_grad":
-        raise RuntimeError(
-            "A view was created in no_grad mode and is being modified inplace with grad mode enabled. Given that this use "
-            "case is ambiguous and error-prone, it is forbidden. You can clarify your code by moving both the view and "
-            "the inplace either both inside the no_grad block (if you don't want the inplace to be tracked) or both "
-            "outside (if you want the inplace to be tracked).")
-    if view.kind:
-        raise RuntimeError(
-            f"{view.kind} is a view and is being modified inplace. This view is the output of a function that returns "
-            "multiple views. Such functions do not allow the output views to be modified inplace. You should replace the "
-            "inplace operation by an out-of-place one.")
+    _check_kind(view, "and is being modified inplace")
     if view.base._leaf and view.base._node is None:
         raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
+
+
+def _check_kind(view: View, what: str) -> None:
+    """Refuse to rewrite the history of a view that has none of its own."""
+    if view.kind == "no_grad":
+        raise RuntimeError(
+            f"A view was created in no_grad mode {what} with grad mode enabled. Given that this use case is ambiguous and "
+            "error-prone, it is forbidden. You can clarify your code by moving both the view and the inplace either both "
+            "inside the no_grad block (if you don't want the inplace to be tracked) or both outside (if you want the "
+            "inplace to be tracked).")
+    if view.kind:
+        raise RuntimeError(
+            f"{view.kind} is a view {what}. This view is the output of a function that returns multiple views. Such "
+            "functions do not allow the output views to be modified inplace. You should replace the inplace operation by "
+            "an out-of-place one.")
 
 
 def assign(t: Tensor, compute: Callable[[], Tensor], write: Callable) -> Tensor:
