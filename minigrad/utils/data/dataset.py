@@ -174,6 +174,6 @@ def random_split(dataset: Dataset[T], lengths: Sequence[int | float],
     if sum(lengths) != size:
         raise ValueError("Sum of input lengths does not equal the length of the input dataset! "
                          f"(Lengths {list(lengths)} sum to {sum(lengths)}, the data set holds {size} samples)")
-    order = randperm(size, generator=generator).tolist()
+    order = randperm(sum(lengths), generator=generator).tolist()
     ends = itertools.accumulate(lengths)
     return [Subset(dataset, order[end - length:end]) for end, length in zip(ends, lengths)]
