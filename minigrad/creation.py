@@ -176,6 +176,10 @@ def _numpy_dtype(name: str, dtype, default: np.dtype | None = None) -> np.dtype:
 def _made(name: str, array: np.ndarray, options: dict) -> Tensor:
     """The tensor, as the options that all creation functions share ask for it."""
     requires_grad = False
+    if (out := options.pop("out", None)) is not None:
+        if out.array.shape != array.shape:
+            out.array = np.empty(array.shape, out.array.dtype)
+        return out._write(array)
     for key, value in options.items():
         if key == "requires_grad":
             requires_grad = value
@@ -461,6 +465,7 @@ def arange(*range: float, start: float = 0, end: float | None = None, step: floa
     start, end, step = (_number("arange", k, v) for k, v in (("start", start), ("end", end), ("step", step)))
     whole = not any(isinstance(x, float) for x in (start, end, step))
     default = np.dtype(np.int64) if whole else dtypes.get_default_dtype().numpy
+    default = options["out"].array.dtype if options.get("out") is not None else default
     dtype = _numpy_dtype("arange", dtype, default)
     if dtype.kind == "b":
         raise NotImplementedError("\"arange_cpu\" not implemented for 'Bool'")
@@ -470,7 +475,10 @@ def arange(*range: float, start: float = 0, end: float | None = None, step: floa
         raise RuntimeError(f"unsupported range: {start} -> {end}")
     if (end - start) * (1 if step > 0 else -1) < 0:
         raise RuntimeError("upper bound and lower bound inconsistent with step sign")
-    if whole:
+    if dtype == np.int64 or whole:
+        start, end, step = int(start), int(end), int(step)
+        if step == 0:
+            raise ValueError("step must be nonzero")
         if max(abs(start), abs(end)) >= 2**63:
             raise RuntimeError("value cannot be converted to type int64_t without overflow")
         count = -((start - end) // step)

@@ -2,7 +2,7 @@
 
 from .composed.linalg import cross as _cross
 from .composed.linalg import matmul, matrix_norm, multi_dot, norm, svdvals
-from .composed.reduce import vector_norm
+from .composed.reduce import linalg_vector_norm as vector_norm
 from .composed.shape import diagonal as _diagonal
 from .graph import Tensor
 

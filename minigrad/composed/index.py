@@ -11,13 +11,13 @@ import numpy as np
 from ..creation import filled
 from ..graph import Tensor, Variable, composite, new_tensor
 from ..modes import mode
-from ..ops.elementwise import cast, mul
+from ..ops.elementwise import cast, mul, named
 from ..ops.index import index_at, index_write, write_at
 from ..ops.reduce import dim_of
 from ..ops.shape import alias, basic_index, contiguous_copy, diagonal_view, expand_to, reshape_to, write
 from ..views import assign, check_inplace
 from .inplace import copy_, fill_, inplace
-from .shape import _named, common_shape, flatten, require_tensor, unbind
+from .shape import common_shape, flatten, require_tensor, takes_out, unbind
 
 WHOLE = slice(None)
 
@@ -179,7 +179,7 @@ def getitem(self: Tensor, key) -> Tensor:
         return basic_index(self, (_slice(key),)) if self.array.ndim else _refuse_slice()
     view, arrays, name = _parse(self, key)
     if name != "Alias" or None in view:
-        self = _named(basic_index(self, view), name)
+        self = named(basic_index(self, view), name)
     elif not arrays:
         return alias(self)
     return index_at(self, arrays) if arrays else self
@@ -225,17 +225,22 @@ def _without_leading_ones(value: Tensor, ndim: int) -> Tensor:
 
 # ---- ops that write by index ------------------------------------------------------------------------------------
 
-def _writer(name: str) -> Callable:
+def _writer(name: str, of_number: str | None = None) -> Callable:
     """Make an op, and its in-place form, of a plan: a function that says what is written where, as index_write takes it.
 
-    The in-place form need not copy where nothing is recorded. A 0-dim tensor counts as having one dimension."""
+    `of_number` is the name of the node where a number is written. The in-place form need not copy where nothing is recorded. A 0-dim tensor counts as having one dimension."""
     def decorate(plan: Callable) -> Callable:
         @wraps(plan)
         def op(input, *args, **kwargs):
             require_tensor(plan.__name__, input)
             if not input.array.ndim:
-                return _named(reshape_to(op(reshape_to(input, (1,)), *args, **kwargs), ()), name)
-            return _named(_written(index_write, input, *plan(input, *args, **kwargs)), name)
+                out = op(reshape_to(input, (1,)), *args, **kwargs)
+                return named(reshape_to(out, ()), type(out._node).__name__)
+            return recorded(input, *plan(input, *args, **kwargs))
+
+        def recorded(input, value, index, accumulate):
+            shown = name if isinstance(value, Variable) else of_number
+            return named(_written(index_write, input, value, index, accumulate), shown)
 
         def op_(input, *args, **kwargs):
             if not input.array.ndim:
@@ -243,7 +248,7 @@ def _writer(name: str) -> Callable:
                 return input
             value, index, accumulate = plan(input, *args, **kwargs)
             if mode.grad and (input.requires_grad or isinstance(value, Variable) and value.requires_grad):
-                return assign(input, lambda: _named(_written(index_write, input, value, index, accumulate), name), write)
+                return assign(input, lambda: recorded(input, value, index, accumulate), write)
             check_inplace(input)
             _written(write_at, input.array, value.array if isinstance(value, Variable) else value, index, accumulate)
             if input._version is not None:
@@ -324,8 +329,9 @@ def _source_along(name: str, input: Tensor, dim: int, index: np.ndarray, source:
     shape = input.array.shape
     wanted = (*shape[:dim], index.size, *shape[dim + 1:])
     if source.array.ndim != len(shape):
-        raise IndexError(f"{name}(): When source and destination are not scalars, their dimensionality must match. Source "
-                         f"dimensionality ({source.array.ndim}), destination dimensionality ({len(shape)})")
+        error = RuntimeError if name == "index_add" else IndexError
+        raise error(f"{name}(): When source and destination are not scalars, their dimensionality must match. Source "
+                    f"dimensionality ({source.array.ndim}), destination dimensionality ({len(shape)})")
     if source.array.shape != wanted:
         if source.array.shape[dim] != index.size:
             raise IndexError(f"{name}(): Number of indices ({index.size}) should be equal to source.size(dim) "
@@ -350,7 +356,7 @@ def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor):
     return _source_along("index_copy", input, dim, places, source), (WHOLE,) * dim + (places,), False
 
 
-@_writer("IndexFill")
+@_writer("IndexFillBackward1", "IndexFillBackward0")
 def index_fill(input: Tensor, dim: int, index: Tensor, value: float | Tensor):
     """One value in all the slices of a dimension that the index names."""
     require_tensor("index_fill", index, "index", 3)
@@ -397,6 +403,7 @@ def _coordinates(name: str, input: Tensor, dim: int, index: Tensor, source: Tens
     return tuple(places if d == dim else np.arange(places.shape[d]).reshape((-1,) + (1,) * (n - d - 1)) for d in range(n))
 
 
+@takes_out
 @composite
 def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
     """out[i][j] = input[index[i][j]][j], for dim 0."""
@@ -404,7 +411,8 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
     if not input.array.ndim:
         out = index_at(reshape_to(input, (1,)), _coordinates("gather", reshape_to(input, (1,)), dim, index))
         return reshape_to(out, index.array.shape)
-    return index_at(input, _coordinates("gather", input, dim, index))
+    out = index_at(input, _coordinates("gather", input, dim, index))
+    return out if out.array.size else reshape_to(out, index.array.shape)
 
 
 def _source(name: str, input: Tensor, index: Tensor, src: Tensor) -> Tensor:
@@ -428,7 +436,7 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor):
     return _source("scatter_add", input, index, src), places, True
 
 
-@_writer("Scatter")
+@_writer("Scatter", "ScatterBackward1")
 def _scatter(input: Tensor, dim: int, index: Tensor, src: Tensor | float):
     if not isinstance(src, Variable):
         return filled("scatter", (), src, input.array.dtype), _coordinates("scatter", input, dim, index), False
@@ -447,7 +455,7 @@ def scatter(input: Tensor, dim: int, index: Tensor, src: Tensor | float | None =
     if not isinstance(src, Variable):
         src = new_tensor(np.full(index.array.shape, filled("scatter", (), src, input.array.dtype)))
     if reduce == "add":
-        return _named(scatter_add(input, dim, index, src), "Scatter")
+        return named(scatter_add(input, dim, index, src), "Scatter")
     return scatter_reduce(input, dim, index, src, "prod")
 
 
@@ -505,7 +513,7 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     mask, source = _masked_arguments(input, mask, source)
     shape = np.broadcast_shapes(input.array.shape, mask.shape)
     input = input if input.array.shape == shape else expand_to(input, shape)
-    return _named(_masked_scatter(input, np.broadcast_to(mask, shape), source), "MaskedScatter")
+    return named(_masked_scatter(input, np.broadcast_to(mask, shape), source), "MaskedScatter")
 
 
 def masked_scatter_(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
@@ -530,6 +538,7 @@ def _masked_arguments(input: Tensor, mask: Tensor, source: Tensor) -> tuple[np.n
 
 # ---- ops that read by index -------------------------------------------------------------------------------------
 
+@takes_out
 @composite
 def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """The slices of a dimension that the index names."""
@@ -542,6 +551,7 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     return index_at(input, (WHOLE,) * dim + (places,))
 
 
+@takes_out
 @composite
 def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     """The elements where the mask holds, in one dimension."""
@@ -554,6 +564,7 @@ def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     return index_at(input if input.array.shape == shape else expand_to(input, shape), (np.broadcast_to(mask.array, shape),))
 
 
+@takes_out
 @composite
 def take(input: Tensor, index: Tensor) -> Tensor:
     """Elements by their number in the order of memory."""
@@ -625,7 +636,7 @@ def _replaced(name: str, input: Tensor, src: Tensor, op: Callable, *args) -> Ten
     if view.shape != src.array.shape:
         raise RuntimeError(f"expected src to have a size equal to the slice of self. src size = {list(src.array.shape)}, slice "
                            f"size = {list(view.shape)}")
-    return _named(write(input, src, ((), op, args)), name)
+    return named(write(input, src, ((), op, args)), name)
 
 
 def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:

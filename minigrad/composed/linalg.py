@@ -9,14 +9,14 @@ import numpy as np
 
 from .. import dtypes
 from ..graph import Tensor, Variable, composite
-from ..ops.elementwise import _where, add, cast, mul
+from ..ops.elementwise import _where, add, cast, mul, named
 from ..ops.elementwise import abs as absolute
 from ..ops.matmul import matrix_product, singular_values
 from ..ops.reduce import dim_of, dims_of, max_over, min_over, sum_over
 from ..ops.shape import basic_index, diagonal_view, permute_dims, reshape_to
 from . import reduce
 from .inplace import inplace
-from .shape import _named, contiguous, expand, movedim, require_tensor, transpose, unsqueeze
+from .shape import contiguous, expand, movedim, require_tensor, takes_out, transpose, unsqueeze
 
 # ---- checks -----------------------------------------------------------------------------------------------------
 
@@ -40,6 +40,7 @@ def _tensors(name: str, **tensors) -> None:
 
 # ---- products of two --------------------------------------------------------------------------------------------
 
+@takes_out
 def mm(input: Tensor, mat2: Tensor) -> Tensor:
     """The product of two matrices."""
     _tensors("mm", input=input, mat2=mat2)
@@ -47,7 +48,7 @@ def mm(input: Tensor, mat2: Tensor) -> Tensor:
         if x.array.ndim != 2:
             raise RuntimeError(f"{name} must be a matrix")
     _check_inner(input, mat2)
-    return _named(matrix_product(input, mat2), "Mm")
+    return named(matrix_product(input, mat2), "Mm")
 
 
 def _check_inner(a: Tensor, b: Tensor) -> None:
@@ -60,6 +61,7 @@ def _check_inner(a: Tensor, b: Tensor) -> None:
     _not_bool(a, "addmm_impl_cpu_")
 
 
+@takes_out
 def bmm(input: Tensor, mat2: Tensor) -> Tensor:
     """The products of two batches of matrices."""
     _tensors("bmm", input=input, mat2=mat2)
@@ -79,11 +81,12 @@ def _check_batches(a: Tensor, b: Tensor) -> None:
     _not_bool(a, "bmm")
 
 
+@takes_out
 def mv(input: Tensor, vec: Tensor) -> Tensor:
     """The product of a matrix and a vector."""
     _tensors("mv", input=input, vec=vec)
     _check_vector(input, vec)
-    return _named(_times_vector(input, vec), "Mv")
+    return named(_times_vector(input, vec), "Mv")
 
 
 def _check_vector(mat: Tensor, vec: Tensor) -> None:
@@ -100,6 +103,7 @@ def _times_vector(mat: Tensor, vec: Tensor) -> Tensor:
     return reshape_to(matrix_product(mat, reshape_to(vec, (vec.array.size, 1))), mat.array.shape[:-1])
 
 
+@takes_out
 def dot(input: Tensor, tensor: Tensor) -> Tensor:
     """The inner product of two vectors."""
     _tensors("dot", input=input, tensor=tensor)
@@ -111,13 +115,14 @@ def dot(input: Tensor, tensor: Tensor) -> Tensor:
     if n != m:
         raise RuntimeError(f"inconsistent tensor size, expected tensor [{n}] and src [{m}] to have the same number of elements, "
                            f"but got {n} and {m} elements respectively")
-    return _named(reshape_to(matrix_product(reshape_to(input, (1, n)), reshape_to(tensor, (n, 1))), ()), "Dot")
+    return named(reshape_to(matrix_product(reshape_to(input, (1, n)), reshape_to(tensor, (n, 1))), ()), "Dot")
 
 
 def vdot(input: Tensor, other: Tensor) -> Tensor:
-    return _named(dot(input, other), "Vdot")
+    return named(dot(input, other), "Vdot")
 
 
+@takes_out
 def matmul(input: Tensor, other: Tensor) -> Tensor:
     """input @ other: matrices stand in the last two dimensions, the others are broadcast; 1-D tensors are vectors."""
     a, b = input, other
@@ -126,7 +131,7 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     n, m = a.array.ndim, b.array.ndim
     if n == 2 == m:
         _check_inner(a, b)
-        return _named(matrix_product(a, b), "Mm")
+        return named(matrix_product(a, b), "Mm")
     if not n or not m:
         raise RuntimeError(f"both arguments to matmul need to be at least 1D, but they are {n}D and {m}D")
     if n == 1 == m:
@@ -135,17 +140,17 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
         return mv(a, b)
     if n == 1:
         _check_inner(unsqueeze(a, 0), b)
-        return _named(_times_vector(transpose(b, -2, -1), a), "SqueezeBackward4" if m == 2 else "UnsafeView")
+        return named(_times_vector(transpose(b, -2, -1), a), "SqueezeBackward4" if m == 2 else "UnsafeView")
     if m == 1:
         _check_inner(a, unsqueeze(b, 1))
-        return _named(_times_vector(a, b), "UnsafeView")
+        return named(_times_vector(a, b), "UnsafeView")
     if m == 2:
         _check_inner(a, b)
-        return _named(matrix_product(a, b), "UnsafeView")
+        return named(matrix_product(a, b), "UnsafeView")
     _check_broadcast_batches(a, b)
     if n == 2:                                # one matrix times many: transposed, it is one product
         return contiguous(transpose(matrix_product(transpose(b, -2, -1), transpose(a, 0, 1)), -2, -1))
-    return _named(matrix_product(a, b), "UnsafeView")
+    return named(matrix_product(a, b), "UnsafeView")
 
 
 def _check_broadcast_batches(a: Tensor, b: Tensor) -> None:
@@ -162,6 +167,7 @@ def _check_broadcast_batches(a: Tensor, b: Tensor) -> None:
     _not_bool(a, "bmm")
 
 
+@takes_out
 @composite("Mul")
 def outer(input: Tensor, vec2: Tensor) -> Tensor:
     """The matrix of all products of an element of one vector and one of another."""
@@ -176,6 +182,7 @@ def ger(input: Tensor, vec2: Tensor) -> Tensor:
     return outer(input, vec2)
 
 
+@takes_out
 def inner(input: Tensor, other: Tensor) -> Tensor:
     """The inner products of the vectors in the last dimensions."""
     _tensors("inner", input=input, other=other)
@@ -188,6 +195,7 @@ def inner(input: Tensor, other: Tensor) -> Tensor:
     return tensordot(input, other, ([-1], [-1]))
 
 
+@takes_out
 def tensordot(a: Tensor, b: Tensor, dims: int | Sequence[Sequence[int]] | Tensor = 2) -> Tensor:
     """Products summed over dimensions of both: the last of a and the first of b, or those listed."""
     _tensors("tensordot", a=a, b=b)
@@ -229,7 +237,7 @@ def kron(input: Tensor, other: Tensor) -> Tensor:
     p, q = ((1,) * (n - x.array.ndim) + x.array.shape for x in (input, other))
     left = reshape_to(input, tuple(size for k in p for size in (k, 1)))
     right = reshape_to(other, tuple(size for k in q for size in (1, k)))
-    return _named(reshape_to(mul(left, right), tuple(k * m for k, m in zip(p, q, strict=True))), "UnsafeView")
+    return named(reshape_to(mul(left, right), tuple(k * m for k, m in zip(p, q, strict=True))), "UnsafeView")
 
 
 @composite
@@ -278,9 +286,10 @@ def _plus_product(name: str, input: Tensor, product, shape: tuple[int, ...], bet
         out = add(out, input if beta == 1 else mul(input, beta))
     elif input.requires_grad:                # ... but its gradient is there: zeros
         out = add(out, _where(np.zeros(shape, bool), input, 0.0))
-    return _named(out, name)
+    return named(out, name)
 
 
+@takes_out
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta input + alpha mat1 @ mat2."""
     _tensors("addmm", input=input, mat1=mat1, mat2=mat2)
@@ -292,6 +301,7 @@ def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: 
     return _plus_product("Addmm", input, lambda: matrix_product(mat1, mat2), shape, beta, alpha, (mat1, mat2))
 
 
+@takes_out
 def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta input + alpha mat @ vec."""
     _tensors("addmv", input=input, mat=mat, vec=vec)
@@ -300,6 +310,7 @@ def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: float = 1, alpha: fl
     return _plus_product("Addmv", input, lambda: _times_vector(mat, vec), (n,), beta, alpha, (mat, vec))
 
 
+@takes_out
 def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta input + alpha batch1 @ batch2, batch by batch."""
     shape = _batch_shape("baddbmm", input, batch1, batch2)
@@ -558,7 +569,7 @@ def matrix_norm(A: Tensor, ord: float | str = "fro", dim: Sequence[int] = (-2, -
         if ord not in ("fro", "nuc"):
             raise RuntimeError(f"linalg.matrix_norm: Order {ord} not supported.")
         if ord == "fro":
-            return reduce.vector_norm(A, 2, dims, keepdim)
+            return reduce.linalg_vector_norm(A, 2, dims, keepdim)
         return _kept(sum_over(svdvals(movedim(A, dims, (-2, -1))), (A.array.ndim - 2,), False), dims, keepdim)
     if abs(ord) not in (1, 2, math.inf):
         raise RuntimeError(f"linalg.matrix_norm: Order {ord} not supported.")
@@ -571,7 +582,9 @@ def matrix_norm(A: Tensor, ord: float | str = "fro", dim: Sequence[int] = (-2, -
     sums = sum_over(absolute(A), (over,), True)
     _check_not_empty(sums, along, ord)
     out = extreme(sums, (along,), True)
-    return out if keepdim else reshape_to(out, tuple(n for d, n in enumerate(A.array.shape) if d not in dims))
+    if not keepdim:
+        out = reshape_to(out, tuple(n for d, n in enumerate(A.array.shape) if d not in dims))
+    return named(out, "Amax" if ord > 0 else "Amin")
 
 
 def _check_not_empty(x: Tensor, dim: int, ord) -> None:
@@ -581,9 +594,9 @@ def _check_not_empty(x: Tensor, dim: int, ord) -> None:
 
 
 def _kept(out: Tensor, dims: tuple[int, ...], keepdim: bool) -> Tensor:
-    for d in sorted(dims) if keepdim else ():
-        out = unsqueeze(out, d)
-    return out
+    """A norm of matrices that were moved to the end, with their dimensions as 1s in their places."""
+    n = out.array.ndim
+    return movedim(reshape_to(out, (*out.array.shape, 1, 1)), (n, n + 1), dims) if keepdim else out
 
 
 def norm(A: Tensor, ord: float | str | None = None, dim: int | Sequence[int] | None = None, keepdim: bool = False, *,
@@ -602,7 +615,7 @@ def norm(A: Tensor, ord: float | str | None = None, dim: int | Sequence[int] | N
         return matrix_norm(A, ord, dims, keepdim, dtype=dtype)
     if isinstance(ord, str):
         raise RuntimeError(f"linalg.norm: the order {ord!r} is one of matrices; got vectors")
-    return reduce.vector_norm(A, 2 if ord is None else ord, dims, keepdim, dtype=dtype)
+    return reduce.linalg_vector_norm(A, 2 if ord is None else ord, dims, keepdim, dtype=dtype)
 
 
 class Methods:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
 from operator import index
 
 import numpy as np
 
 from .. import dtypes
 from ..creation import Ints, as_int, contiguous_format, ints, memory_order, preserve_format
-from ..graph import Tensor, Variable, composite, new_tensor, renamed
+from ..graph import Tensor, Variable, composite, new_tensor
+from ..modes import mode
 from ..ops import shape as ops
-from ..ops.elementwise import _where, cast, clone as _clone
+from ..ops.elementwise import _where, cast, named
+from ..ops.elementwise import clone as copied
 from ..ops.index import index_at
 from ..ops.reduce import dim_of, dims_of
 from ..ops.shape import (basic_index, contiguous_copy, diagonal_view, expand_to, flip_dims, permute_dims,
@@ -52,6 +55,41 @@ def _several(name: str, tensors: tuple) -> list:
     return tensor_list(name, tensors[0] if len(tensors) == 1 and not isinstance(tensors[0], Variable) else tensors)
 
 
+def takes_out(op: Callable) -> Callable:
+    """Let an op take out=, a tensor that is given the result's shape and values."""
+    @wraps(op)
+    def with_out(*args, out: Tensor | None = None, **kwargs):
+        result = op(*args, **kwargs)
+        return result if out is None else _put_out(op.__name__, out, result, args)
+    return with_out
+
+
+def _put_out(name: str, out: Tensor, result: Tensor, args: tuple) -> Tensor:
+    if not isinstance(out, Variable):
+        raise TypeError(f"{name}(): argument 'out' must be Tensor, not {type(out).__name__}")
+    inputs = [x for a in args for x in (a if isinstance(a, list | tuple) else (a,)) if isinstance(x, Variable)]
+    if mode.grad and any(x.requires_grad for x in (*inputs, out)):
+        raise RuntimeError(f"{name}(): functions with out=... arguments don't support automatic differentiation, but one "
+                           "of the arguments requires grad.")
+    if out.array.dtype != result.array.dtype:
+        raise RuntimeError(f"Expected out tensor to have dtype {result.dtype.alias}, but got {out.dtype.alias} instead")
+    check_inplace(out)
+    resized = out.array.shape != result.array.shape            # within its memory, in torch, all of which counts then
+    if any(_owner(out.array) is _owner(x.array) if resized else np.may_share_memory(out.array, x.array) for x in inputs):
+        raise RuntimeError("unsupported operation: the input tensors and the written-to tensor refer to a single memory "
+                           "location. Please clone() the tensor before performing the operation.")
+    if resized:
+        out.array = np.empty(result.array.shape, out.array.dtype)
+    return out._write(result.array)
+
+
+def _owner(array) -> object:
+    """What holds the memory that an array views."""
+    while getattr(array, "base", None) is not None:
+        array = array.base
+    return array
+
+
 def infer_size(sizes: tuple[int, ...], count: int) -> tuple[int, ...]:
     """The sizes with a -1 replaced by what makes them hold `count` elements."""
     known = 1
@@ -77,9 +115,7 @@ def reshape(input: Tensor, *shape, **by_name) -> Tensor:
     """A view if the layout allows it, else a copy."""
     require_tensor("reshape", input)
     out = reshape_to(input, infer_size(ints("reshape", "shape", shape, **_only(by_name, "shape", "reshape")), input.array.size))
-    if out._view is None and out._node is not None:
-        out._node.__class__ = renamed(type(out._node), "UnsafeView")
-    return out
+    return out if out._view is not None else named(out, "UnsafeView")
 
 
 def _only(by_name: dict, argument: str, name: str) -> dict:
@@ -168,21 +204,14 @@ def squeeze(input: Tensor, dim: Ints | None = None, *rest: int, **by_name) -> Te
     shape = input.array.shape
     named = dims_of(dim if not rest else (dim, *rest), len(shape), empty_means_all=False)
     out = basic_index(input, tuple(0 if n == 1 and d in named else slice(None) for d, n in enumerate(shape)))
-    return _named(out, "Squeeze" if dim is None else "SqueezeBackward1" if not isinstance(dim, Sequence) else "SqueezeBackward2")
-
-
-def _named(out: Tensor, name: str) -> Tensor:
-    """The result of one op, whose node is to show another name."""
-    if out._node is not None:
-        out._node.__class__ = renamed(type(out._node), name)
-    return out
+    return named(out, "Squeeze" if dim is None else "SqueezeBackward1" if not isinstance(dim, Sequence) else "SqueezeBackward2")
 
 
 def unsqueeze(input: Tensor, dim: int) -> Tensor:
     """With a new dimension of size 1."""
     require_tensor("unsqueeze", input)
     dim = dim_of(dim, len(input.array.shape) + 1)
-    return _named(basic_index(input, (slice(None),) * dim + (None,)), "Unsqueeze")
+    return named(basic_index(input, (slice(None),) * dim + (None,)), "Unsqueeze")
 
 
 # ---- the order of dimensions ------------------------------------------------------------------------------------
@@ -192,7 +221,7 @@ def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     require_tensor("transpose", input)
     n = input.array.ndim
     dim0, dim1 = dim_of(dim0, n), dim_of(dim1, n)
-    return _named(swap_dims(input, dim0, dim1) if n else permute_dims(input, ()), "Transpose")
+    return named(swap_dims(input, dim0, dim1) if n else permute_dims(input, ()), "Transpose")
 
 
 def swapaxes(input: Tensor, axis0: int, axis1: int) -> Tensor:
@@ -208,7 +237,7 @@ def t(input: Tensor) -> Tensor:
     require_tensor("t", input)
     if input.array.ndim > 2:
         raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {input.array.ndim}D")
-    return _named(permute_dims(input, tuple(range(input.array.ndim))[::-1]), "TBackward0")
+    return named(permute_dims(input, tuple(range(input.array.ndim))[::-1]), "TBackward0")
 
 
 def adjoint(input: Tensor) -> Tensor:
@@ -371,7 +400,7 @@ def repeat_interleave(input: Tensor, repeats: int | Tensor | None = None, dim: i
         places = np.repeat(np.arange(n), _repeats(repeats.array, n))
         if output_size is not None and output_size != places.size:
             raise RuntimeError("allocated size does not match required size")
-        return _named(index_at(input, (slice(None),) * dim + (places,)), "IndexSelect")
+        return named(index_at(input, (slice(None),) * dim + (places,)), "IndexSelect")
     repeats = index(repeats)
     if repeats < 0:
         raise RuntimeError("Repeats must be non-negative")
@@ -436,11 +465,12 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
         return new_tensor(np.empty(0, input.array.dtype))
     choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
     rows = np.array(list(choose(range(input.array.size), r)), np.int64).reshape(-1, r)
-    return _named(index_at(input, (rows,)), "Stack")
+    return named(index_at(input, (rows,)), "Stack")
 
 
 # ---- joining ----------------------------------------------------------------------------------------------------
 
+@takes_out
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Tensors one after another along a dimension. Empty 1-D tensors are left out, whatever the others' shape."""
     tensors = tensor_list("cat", tensors)
@@ -479,6 +509,7 @@ def concatenate(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     return cat(tensors, dim)
 
 
+@takes_out
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Tensors of one shape along a new dimension."""
     tensors = tensor_list("stack", tensors)
@@ -490,7 +521,7 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
         if x.array.shape != shape:
             raise RuntimeError(f"stack expects each tensor to be equal size, but got {list(shape)} at entry 0 and "
                                f"{list(x.array.shape)} at entry {i}")
-    return _named(cat([unsqueeze(x, dim) for x in tensors], dim), "Stack")
+    return named(cat([unsqueeze(x, dim) for x in tensors], dim), "Stack")
 
 
 def atleast_1d(*tensors):
@@ -574,7 +605,7 @@ def _part(input: Tensor, dim: int, start: int, stop: int) -> Tensor:
 
 def _parts(input: Tensor, dim: int, sizes: Sequence[int], name: str) -> tuple[Tensor, ...]:
     ends = np.cumsum([0, *sizes]).tolist()
-    parts = [_named(_part(input, dim, a, b), name) for a, b in zip(ends, ends[1:], strict=False)]
+    parts = [named(_part(input, dim, a, b), name) for a, b in zip(ends, ends[1:], strict=False)]
     return mark_multiple(parts, name + "Backward0")
 
 
@@ -678,7 +709,7 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
         raise IndexError(f"Dimension specified as {dim} but tensor has no dimensions")
     dim = dim_of(dim, input.array.ndim)
     lead = (slice(None),) * dim
-    return mark_multiple([_named(basic_index(input, (*lead, i)), "Unbind") for i in range(input.array.shape[dim])],
+    return mark_multiple([named(basic_index(input, (*lead, i)), "Unbind") for i in range(input.array.shape[dim])],
                          "UnbindBackward0")
 
 
@@ -714,7 +745,7 @@ def select(input: Tensor, dim: int, index: int) -> Tensor:
     n = input.array.shape[dim]
     if not -n <= i < n:
         raise IndexError(f"select(): index {i} out of range for tensor of size {list(input.array.shape)} at dimension {dim}")
-    return _named(basic_index(input, (slice(None),) * dim + (i,)), "Select")
+    return named(basic_index(input, (slice(None),) * dim + (i,)), "Select")
 
 
 def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
@@ -729,7 +760,7 @@ def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
     if step <= 0:
         raise RuntimeError(f"step is {step} but must be > 0")
     if not input.array.ndim:
-        return _named(_part(unsqueeze(input, 0), 0, 0, size), "Unfold")
+        return named(_part(unsqueeze(input, 0), 0, 0, size), "Unfold")
     return windows(input, dim, index(size), index(step))
 
 
@@ -819,7 +850,7 @@ def diag(input: Tensor, diagonal: int = 0) -> Tensor:
 
 
 def _diagonal_copy(input: Tensor, offset: int) -> Tensor:
-    return _named(contiguous_copy(diagonal_view(input, offset, 0, 1)), "DiagonalBackward0_copy")
+    return named(contiguous_copy(diagonal_view(input, offset, 0, 1)), "DiagonalBackward0_copy")
 
 
 @composite
@@ -847,7 +878,7 @@ def _triangle(name: str, keep):
             raise RuntimeError(f"{name}: input tensor must have at least 2 dimensions")
         rows, columns = input.array.shape[-2:]
         mask = keep(np.arange(columns) - np.arange(rows)[:, None], index(diagonal))
-        return _named(_where(mask, input, input.array.dtype.type(0)), name.title())
+        return named(_where(mask, input, input.array.dtype.type(0)), name.title())
     f.__name__ = f.__qualname__ = name
     return f
 
@@ -875,12 +906,12 @@ def clone(input: Tensor, *, memory_format=None) -> Tensor:
     """A copy, in the same layout unless another is asked for."""
     require_tensor("clone", input)
     if memory_format is None or memory_format is preserve_format:
-        return _clone(input)
+        return copied(input)
     order = memory_order(input.array.ndim, memory_format)
     if order is None:
         return contiguous_copy(input)
     back = tuple(order.index(d) for d in range(len(order)))
-    return _named(permute_dims(contiguous_copy(permute_dims(input, order)), back), "Clone")
+    return named(permute_dims(contiguous_copy(permute_dims(input, order)), back), "Clone")
 
 
 # ---- in-place changes of shape ----------------------------------------------------------------------------------
