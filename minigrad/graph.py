@@ -290,7 +290,7 @@ def _bind(name: str, params: Sequence[str], defaults: tuple, args: tuple, kwargs
 
 
 def _node_class(name: str, base: type[Node]) -> type[Node]:
-    suffix = "" if name[-1].isdigit() or name in ("CopySlices", "CopyBackwards") else "Backward0"
+    suffix = "" if "Backward" in name or name == "CopySlices" else "Backward0"
     return type(name + suffix, (base,), {"__slots__": (), "__module__": base.__module__})
 
 

@@ -173,6 +173,6 @@ def _keep_old_values(node: Node, memory: np.ndarray, mark: int) -> None:
         met.add(node)
         stack.extend(node.edges())
         for k, (i, _, _, unpack) in enumerate(node.versions):
-            if unpack is None and np.may_share_memory(node.saved[i], memory):
+            if unpack is None and (not memory.size or np.may_share_memory(node.saved[i], memory)):
                 node.saved[i] = node.saved[i].copy()
                 node.versions[k] = (i, [0], 0, None)
