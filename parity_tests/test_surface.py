@@ -83,8 +83,9 @@ SPELLINGS = [
 LISTED = [prefix + name for prefix, names in NAMES.items() for name in names.split()]
 SURFACE = list(dict.fromkeys(LISTED + SPELLINGS))
 
-# Keywords of torch's that mean nothing on one device with strided memory, or that torch itself has deprecated.
-WITHOUT_MEANING = {"pin_memory", "layout", "memory_format", "size_average", "reduce", "names", "non_blocking"}
+# Keywords of torch's that mean nothing on one device with strided memory, or that torch itself has deprecated. `out`
+# is asked for where torch's OpInfo tests it, by test_opinfo.py; elsewhere a result is returned.
+WITHOUT_MEANING = {"pin_memory", "layout", "memory_format", "size_average", "reduce", "names", "non_blocking", "out"}
 
 
 def resolve(module: Any, dotted: str) -> Any:
