@@ -81,6 +81,7 @@ from ..ops.elementwise import (
     to_floating,
     true_divide,
     trunc,
+    where,
 )
 from ..ops.logic import (
     bitwise_and,
@@ -284,22 +285,6 @@ def xlogy(input: Tensor | Number, other: Tensor | Number) -> Tensor:
 
 # ---- choice -----------------------------------------------------------------------------------------------------
 
-def where(condition: Tensor, input: Tensor | Number | None = None, other: Tensor | Number | None = None) -> Tensor:
-    """input where the condition holds, other elsewhere; of a condition alone, the places where it holds."""
-    if input is None and other is None:
-        from .index import nonzero
-        return nonzero(condition, as_tuple=True)
-    check_tensors("where", condition=condition)
-    if condition.array.dtype.name not in ("bool", "uint8"):
-        raise RuntimeError("where expected condition to be a boolean tensor, but got a tensor with dtype "
-                           f"{condition.dtype.tensor_type}")
-    if not isinstance(input, Variable) and not isinstance(other, Variable):
-        input = new_tensor(np.asarray(input, dtypes.result_numpy((input, other))))
-    input, other = promoted(input, other)
-    check_same_size([condition, *(x for x in (input, other) if isinstance(x, Variable))])
-    return _where(condition, input, other)
-
-
 def where_method(self: Tensor, condition: Tensor, other: Tensor | Number) -> Tensor:
     return where(condition, self, other)
 
@@ -321,14 +306,18 @@ def masked_fill(input: Tensor, mask: Tensor, value: Tensor | Number) -> Tensor:
 
 def as_scalar(value: Number, like: Tensor) -> np.ndarray:
     """A Python number in the dtype of a tensor, which must be able to hold it (a fraction is cut off)."""
-    dtype = like.array.dtype
-    if not isinstance(value, int | float | np.generic):
+    if not isinstance(value, int | float | complex | np.generic):
         raise TypeError(f"expected a Tensor or a number as value, not {type(value).__name__}")
-    limits = np.iinfo(dtype) if dtype.kind in "iu" else np.finfo(dtype) if dtype.kind == "f" else None
-    if (limits is not None and math.isfinite(value) and not limits.min <= value <= limits.max) or (
-            dtype.kind in "iu" and not math.isfinite(value)):
-        raise RuntimeError(f"value cannot be converted to type {like.dtype.alias} without overflow")
-    return np.asarray(value).astype(dtype)
+    if isinstance(value, complex) or not _holds(like.array.dtype, value):
+        raise RuntimeError(f"value cannot be converted to type {like.dtype} without overflow")
+    return np.asarray(value).astype(like.array.dtype)
+
+
+def _holds(dtype: np.dtype, value: Number) -> bool:
+    if dtype.kind == "b" or (dtype.kind == "f" and not math.isfinite(value)):
+        return True
+    limits = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
+    return bool(limits.min <= value <= limits.max)
 
 
 def clamp(input: Tensor, min: Tensor | Number | None = None, max: Tensor | Number | None = None) -> Tensor:
@@ -393,10 +382,12 @@ def equal(input: Tensor, other: Tensor) -> bool:
 # ---- operators --------------------------------------------------------------------------------------------------
 
 def _operator(op: Callable) -> Callable:
-    """An op behind a sign: NotImplemented for what is neither a tensor nor a number, so that Python asks the other
-    operand, and raises the TypeError if it cannot either."""
+    """An op behind a sign: NotImplemented for what is neither a tensor, an array nor a number, so that Python asks the
+    other operand, and raises the TypeError if it cannot either."""
     @wraps(op)
     def operator(self, other):
+        if isinstance(other, np.ndarray):
+            other = new_tensor(other)
         return op(self, other) if isinstance(other, _OPERANDS) and isinstance(self, Variable) else NotImplemented
     return operator
 

@@ -19,6 +19,7 @@ from ..ops.reduce import (
     cumsum_along,
     dim_of,
     dims_of,
+    element_at,
     length,
     log_softmax_along,
     logcumsumexp_along,
@@ -66,8 +67,8 @@ def _written(result, out, input: Tensor):
         if t.array.dtype != r.array.dtype:
             raise RuntimeError(f"Expected out tensor to have dtype {r.dtype}, but got {t.dtype} instead")
         if np.may_share_memory(t.array, input.array):
-            raise RuntimeError("unsupported operation: some elements of the input tensor and the written-to tensor refer "
-                               "to a single memory location. Please clone() the tensor before performing the operation.")
+            raise RuntimeError("unsupported operation: some elements of the input tensor and the written-to tensor "
+                               "refer to a single memory location. Please clone() the tensor first.")
         if t.array.shape != r.array.shape:
             t.array = np.empty(r.array.shape, t.array.dtype)
         t._write(r.array)
@@ -272,7 +273,7 @@ def _arg(f: Callable, x: np.ndarray, dim: int) -> np.ndarray:
     return f(x, dim, keepdims=True) if x.ndim else np.zeros((), np.int64)
 
 
-def _extreme(name: str, over: Callable, binary: Callable, arg: Callable, result: type) -> Callable:
+def _extreme(name: str, binary: Callable, arg: Callable, result: type) -> Callable:
     @composite("MaxBackward0" if name == "max" else "MinBackward0")
     def along(input, dim, keepdim):
         dim = _one_dim(name, dim, input)
@@ -286,13 +287,14 @@ def _extreme(name: str, over: Callable, binary: Callable, arg: Callable, result:
         if dim is not None:
             check_keepdim(name, keepdim)
             return along(input, dim, keepdim)
-        return named(over(input, _nonempty_dims(name, None, input), False), f"{name.title()}Backward1")
+        _nonempty_dims(name, None, input)
+        return named(element_at(input, arg(input.array).item()), f"{name.title()}Backward1")
     extreme.__name__ = extreme.__qualname__ = name
     return extreme
 
 
-max = _extreme("max", max_over, maximum, np.argmax, return_types.max)
-min = _extreme("min", min_over, minimum, np.argmin, return_types.min)
+max = _extreme("max", maximum, np.argmax, return_types.max)
+min = _extreme("min", minimum, np.argmin, return_types.min)
 
 
 def _arg_extreme(name: str, arg: Callable) -> Callable:
@@ -382,14 +384,16 @@ def logsumexp(input: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
 @reduction
 def softmax(input: Tensor, dim: int, dtype: dtypes.dtype | None = None) -> Tensor:
     x = _as(dtype, input)
-    refuse("softmax_lastdim_kernel_impl", "biu", x)
+    if x.array.dtype.kind != "f":
+        refuse("softmax_lastdim_kernel_impl", "biu", x)
     return softmax_along(x, dim_of(dim, x.array.ndim))
 
 
 @reduction
 def log_softmax(input: Tensor, dim: int, dtype: dtypes.dtype | None = None) -> Tensor:
     x = _as(dtype, input)
-    refuse("log_softmax_lastdim_kernel_impl", "biu", x)
+    if x.array.dtype.kind != "f":
+        refuse("log_softmax_lastdim_kernel_impl", "biu", x)
     return log_softmax_along(x, dim_of(dim, x.array.ndim))
 
 
@@ -474,11 +478,6 @@ def _median(name: str, result: type, skip_nan: bool) -> Callable:
         dim = _one_dim(name, dim, input)
         return _at(input, _median_index(input.array, dim, skip_nan), dim, keepdim, result)
 
-    @composite(f"{name.title()}Backward0")
-    def of_all(input):
-        flat = reshape_to(input, (input.array.size,))
-        return _at(flat, _median_index(flat.array, 0, skip_nan), 0, False, tuple)[0]
-
     @reduction
     def median(input: Tensor, dim: int | None = None, keepdim: bool = False):
         """The middle element, the lower one of two; along a dimension with its index."""
@@ -488,7 +487,8 @@ def _median(name: str, result: type, skip_nan: bool) -> Callable:
         if not input.array.size:
             return new_tensor(np.asarray(math.nan if input.array.dtype.kind == "f" else np.iinfo(np.int64).min,
                                          input.array.dtype))
-        return of_all(input)
+        place = _median_index(input.array.reshape(-1), 0, skip_nan)
+        return named(element_at(input, place.item()), f"{name.title()}Backward0")
     median.__name__ = median.__qualname__ = name
     return median
 
@@ -632,9 +632,6 @@ def _search_problem(a: np.ndarray, x: np.ndarray, x_is_tensor: bool, right: bool
         return "side and right can't be set to opposites, got side of left while right was True"
     if a.ndim == 0 or (not x_is_tensor and a.ndim != 1):
         return "the sorted sequence must have at least 1 dimension, and just 1 if the value is a number"
-    if x_is_tensor and x.dtype != a.dtype:
-        return ("boundary tensor and input value tensor should have same dtype, but got boundary tensor dtype "
-                f"{dtypes.of(a.dtype)} and input value tensor dtype {dtypes.of(x.dtype)}")
     if a.ndim != 1 and (a.ndim != x.ndim or a.shape[:-1] != x.shape[:-1]):
         return ("boundaries tensor should be 1 dimension or the first N-1 dimensions of boundaries tensor and input "
                 f"value tensor must match, but we got boundaries tensor {list(a.shape)} and input value tensor "

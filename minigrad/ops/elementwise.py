@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from .. import dtypes
-from ..graph import Variable, primitive, renamed
+from ..graph import Variable, new_tensor, primitive, renamed
 from ..kernels import special
 
 # ---- operands ---------------------------------------------------------------------------------------------------
@@ -38,7 +38,7 @@ def promoted(*operands, floating: bool = False) -> tuple:
         common = dtypes.get_default_dtype().numpy
     check_same_size(tensors)
     return tuple((x if x.array.dtype == common else cast(x, common)) if isinstance(x, Variable)
-                 else x if isinstance(x, ARRAYS) else _scalar(x, common) for x in operands)
+                 else x if isinstance(x, np.ndarray) else _scalar(x, common) for x in operands)
 
 
 def pair(input, other) -> tuple:
@@ -68,7 +68,7 @@ def _scalar(x, dtype: np.dtype):
     """A Python number for NumPy. An integer is cut to the width of its dtype, as torch does."""
     if dtype.kind == "f":
         return float(x)
-    return np.asarray(x).astype(dtype) if not isinstance(x, int) or dtype.kind == "b" else wrap(x, dtype)
+    return wrap(x, dtype) if isinstance(x, int) and dtype.kind != "b" else np.asarray(x).astype(dtype)
 
 
 def wrap(x: int, dtype: np.dtype) -> np.ndarray:
@@ -163,6 +163,8 @@ def _of_reals(name: str, f, rule):
     op = primitive(f"{name.title()}Backward0", input=rule)(function)
 
     def public(input):
+        if not isinstance(input, Variable | np.ndarray | np.generic):
+            raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
         return op(to_floating(input))
     public.__name__ = public.__qualname__ = name
     return public
@@ -298,9 +300,9 @@ def _scaled(input, other, alpha):
         raise RuntimeError("Boolean alpha only supported for Boolean results.")
     if isinstance(alpha, float) and "f" not in kinds(input, other):
         raise RuntimeError("For integral input tensors, argument alpha must not be a floating point number.")
-    if kinds(input, other) == "bb":                          # in booleans the product is `and`
-        return mul(other, bool(alpha))
-    return mul(other, alpha)
+    if not isinstance(other, Variable):
+        return other * alpha
+    return mul(other, bool(alpha) if kinds(input, other) == "bb" else alpha)      # among booleans the product is `and`
 
 
 def add(input, other, *, alpha: int | float = 1):
@@ -380,7 +382,9 @@ def pow(input, exponent):
     if isinstance(exponent, Variable):
         base, exponent = promoted(input, exponent)
         refuse("pow", "b", base, exponent)
-        return _pow(base, exponent) if isinstance(base, Variable) else _number_pow(base, exponent)
+        if isinstance(base, Variable):
+            return _pow(base, exponent)
+        return _number_pow(np.asarray(base, exponent.array.dtype), exponent)
     base, exponent = promoted(input, exponent)
     refuse("pow", "b", base)
     if base.array.dtype.kind in "iu" and exponent < 0:
@@ -453,10 +457,16 @@ def _remainder(input, other):
 
 
 @primitive("Atan2Backward0",
-           input=lambda g, input, other: g * (other / (input * input + other * other)),
-           other=lambda g, input, other: -g * (input / (input * input + other * other)))
+           input=lambda g, input, other: g * (other * _inverse_square(input, other)),
+           other=lambda g, input, other: -g * (input * _inverse_square(input, other)))
 def _atan2(input, other):
     return np.arctan2(input, other)
+
+
+def _inverse_square(x, y):
+    """1 / (x^2 + y^2), and 0 at the origin."""
+    square = x * x + y * y
+    return where(square == 0, 0.0, 1 / square)
 
 
 @primitive("Hypot", input=lambda g, input, out: g * (input / out), other=lambda g, other, out: g * (other / out))
@@ -495,8 +505,21 @@ def _where(condition, input, other):
 
 
 def where(condition, input=None, other=None):
-    """input where the condition holds, other elsewhere."""
-    return _where(condition, *pair(input, other))
+    """input where the condition holds, other elsewhere; of a condition alone, the places where it holds."""
+    if input is None and other is None:
+        from ..composed.index import nonzero  # the one name in torch for two functions
+        return nonzero(condition, as_tuple=True)
+    if isinstance(condition, Variable):
+        if condition.array.dtype.name not in ("bool", "uint8"):
+            raise RuntimeError("where expected condition to be a boolean tensor, but got a tensor with dtype "
+                               f"{condition.dtype.tensor_type}")
+        if not isinstance(input, Variable | np.ndarray) and not isinstance(other, Variable | np.ndarray):
+            input = new_tensor(np.asarray(input, dtypes.result_numpy((input, other))))
+    elif not isinstance(condition, bool | np.ndarray | np.bool_):
+        raise TypeError(f"where(): argument 'condition' (position 1) must be Tensor, not {type(condition).__name__}")
+    input, other = pair(input, other)
+    check_same_size([x for x in (condition, input, other) if isinstance(x, Variable)])
+    return _where(condition, input, other)
 
 
 @primitive("MaskedFill", input=lambda g, mask: where(mask, 0.0, g), value=lambda g, mask: where(mask, g, 0.0))

@@ -39,7 +39,7 @@ def dim_of(dim: int, ndim: int) -> int:
 
 def length(shape: tuple, dims: tuple) -> int:
     """How many elements each group has that is reduced to one."""
-    return math.prod(shape[d] for d in dims)
+    return math.prod([shape[d] for d in dims])
 
 
 def kept(g, dims: tuple, keepdim: bool, shape: tuple):
@@ -61,13 +61,13 @@ def _all_dims(x) -> tuple[int, ...]:
 def add_up(x: np.ndarray, dims: tuple, keepdim: bool = False) -> np.ndarray:
     """NumPy adds pairwise only along the innermost dimension; along others, rounding errors of single precision grow
     with the length, and a double accumulator keeps them away."""
-    if not x.ndim:
-        return x + x.dtype.type(0)
-    if x.dtype.itemsize < 8 and x.dtype.kind == "f" and (
-            x.dtype.itemsize == 2 or not x.flags.c_contiguous or min(dims, default=0) + len(dims) < x.ndim):
-        return np.add.reduce(x, axis=dims, keepdims=keepdim, dtype=np.float32 if x.dtype.itemsize == 2
-                             else np.float64).astype(x.dtype)
-    return np.add.reduce(x, axis=dims, keepdims=keepdim)
+    own = wide = x.dtype
+    if own.char == "e":
+        wide = np.float32
+    elif own.char == "f" and not (x.flags.c_contiguous and (len(dims) == x.ndim or len(dims) + min(dims) == x.ndim)):
+        wide = np.float64
+    total = np.add.reduce(x, axis=dims if x.ndim else (), dtype=wide, keepdims=keepdim)
+    return total if wide is own else total.astype(own)
 
 
 @primitive("SumBackward0", input=lambda g, shape: expand_to(g, shape))
@@ -83,7 +83,7 @@ def sum_over(input, dims, keepdim):
 @primitive("MeanBackward1", input=lambda g, dims, keepdim, shape: _spread(
     g / length(shape, dims), dims, keepdim, shape))
 def mean_over(input, dims, keepdim):
-    return np.true_divide(add_up(input, dims, keepdim), length(input.shape, dims), dtype=input.dtype)
+    return add_up(input, dims, keepdim) / length(input.shape, dims)
 
 
 # Var x = sum (x - mean)^2 / (n - c): the derivative by x_i is 2 (x_i - mean) / (n - c), for what moves the mean
@@ -133,7 +133,7 @@ def _norm_slope(g, x, norm, p, dims):
         return g * power(norm, 1 - p) * (sgn(x) * where(x == 0, 0.0, power(abs(x), p - 1)))
     if p < 2:
         return g * where(norm == 0, 0.0, power(norm, 1 - p)) * (sgn(x) * power(abs(x), p - 1))
-    return g * where(norm == 0, 0.0, x * power(abs(x), p - 2) / power(norm, p - 1))
+    return g * (x * power(abs(x), p - 2) / power(where(norm == 0, 1.0, norm), p - 1))
 
 
 # ---- extremes ---------------------------------------------------------------------------------------------------
@@ -152,6 +152,17 @@ def max_over(input, dims, keepdim):
 @primitive("Amin", input=_shared)
 def min_over(input, dims, keepdim):
     return np.minimum.reduce(input, axis=dims, keepdims=keepdim)
+
+
+@primitive("Select", input=lambda g, input, out: _shared_by_equals(g, input, out))
+def element_at(input, place):
+    """One element of all, chosen for its value: those that equal it share its gradient."""
+    return input.reshape(-1)[place]
+
+
+def _shared_by_equals(g, input, out):
+    equals = (input == out) | isnan(input) & isnan(out)
+    return g * equals / sum_all(equals * 1.0)
 
 
 @primitive("Gather", input=lambda g, index, dim, shape: put_along(g, index, dim, shape))
@@ -230,7 +241,7 @@ def recurrence(b, a, dim: int):
     _running_products(input, dim) * flip_dims(_running_products(flip_dims(input, (dim,)), dim), (dim,)))
     if shape else g)
 def prod_along(input, dim, keepdim):
-    return np.multiply.reduce(input, axis=dim, keepdims=keepdim) if input.ndim else input.copy()
+    return np.multiply.reduce(input, axis=dim, keepdims=keepdim, dtype=input.dtype) if input.ndim else input.copy()
 
 
 # y_j = ln sum_(i<=j) e^(x_i), so dy_j/dx_i = e^(x_i - y_j) = e^(x_i - y_i) e^(y_i - y_(i+1)) ... e^(y_(j-1) - y_j):
