@@ -71,7 +71,8 @@ CPU = device("cpu")
 def check_device(d) -> None:
     """Everything here lives on the CPU."""
     if d is not None and d is not CPU and device(d).type != "cpu":
-        raise RuntimeError(f"minigrad runs on the CPU, with NumPy: there is no device {str(device(d))!r} here; use \"cpu\"")
+        raise RuntimeError(f"minigrad runs on the CPU, with NumPy: there is no device {str(device(d))!r} here; use "
+                           "\"cpu\"")
 
 
 class layout:
@@ -329,7 +330,7 @@ def asarray(obj, *, dtype: dtypes.dtype | None = None, device: device | str | No
     t = as_tensor(obj, dtype, device)
     if copy is False and t.dtype is not as_tensor(obj).dtype:
         raise ValueError("can't alias: the dtype differs, so copy=False cannot be had")
-    shared = t is obj or isinstance(obj, np.ndarray) and np.may_share_memory(t.array, obj)
+    shared = t is obj or (isinstance(obj, np.ndarray) and np.may_share_memory(t.array, obj))
     if copy and shared:
         t = t.clone()
     if requires_grad:
@@ -345,21 +346,22 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
     if not isinstance(ndarray, np.ndarray):
         raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
     if not ndarray.flags.writeable:
-        warnings.warn("The given NumPy array is not writable, and writing to this tensor will fail. You may want to copy the "
-                      "array to protect its data or make it writable before converting it to a tensor.", stacklevel=2)
+        warnings.warn("The given NumPy array is not writable, and writing to this tensor will fail. You may want to "
+                      "copy the array to protect its data or make it writable before converting it to a tensor.",
+                      stacklevel=2)
     return wrap(_check_array(ndarray))
 
 
 def _check_array(array: np.ndarray) -> np.ndarray:
     """What torch asks of an array's layout."""
     if not array.dtype.isnative:
-        raise ValueError("given numpy array has byte order different from the native byte order. Conversion between byte "
-                         "orders is currently not supported.")
+        raise ValueError("given numpy array has byte order different from the native byte order. Conversion between "
+                         "byte orders is currently not supported.")
     dtypes.of(array.dtype)
     if any(s < 0 for s in array.strides):
-        raise ValueError("At least one stride in the given numpy array is negative, and tensors with negative strides are not "
-                         "currently supported. (You can probably work around this by making a copy of your array  with "
-                         "array.copy().)")
+        raise ValueError("At least one stride in the given numpy array is negative, and tensors with negative strides "
+                         "are not currently supported. (You can probably work around this by making a copy of your "
+                         "array  with array.copy().)")
     if any(s % array.itemsize for s in array.strides):
         raise ValueError("given numpy array strides not a multiple of the element byte size. Copy the numpy array to "
                          "reallocate the memory.")
@@ -392,7 +394,8 @@ def full(size: Sequence[int], fill_value: float, *, dtype: dtypes.dtype | None =
         raise TypeError(f"full(): argument 'size' (position 1) must be tuple of ints, not {type(size).__name__}")
     fill_value = _number("full", "fill_value", fill_value, 2)
     default = None if dtype else dtypes.python_scalar(fill_value)
-    return _made("full", filled("full", _size("full", (size,), {}), fill_value, _numpy_dtype("full", dtype, default)), options)
+    array = filled("full", _size("full", (size,), {}), fill_value, _numpy_dtype("full", dtype, default))
+    return _made("full", array, options)
 
 
 def filled(name: str, size: tuple[int, ...], value, dtype: np.dtype) -> np.ndarray:
@@ -505,8 +508,8 @@ def logspace(start: float, end: float, steps: int, base: float = 10.0, *, dtype:
     """base to the power of so many evenly spaced numbers."""
     dtype = _numpy_dtype("logspace", dtype)
     with np.errstate(all="ignore"):
-        return _made("logspace", np.power(float(base), _spaced("logspace", start, end, steps, np.dtype(float))).astype(dtype),
-                     options)
+        array = np.power(float(base), _spaced("logspace", start, end, steps, np.dtype(float))).astype(dtype)
+    return _made("logspace", array, options)
 
 
 def _spaced(name: str, start, end, steps, dtype: np.dtype) -> np.ndarray:
@@ -514,18 +517,19 @@ def _spaced(name: str, start, end, steps, dtype: np.dtype) -> np.ndarray:
     ends = {"start": start, "end": end}
     for k, x in ends.items():
         if isinstance(x, Variable) and x.array.ndim:
-            raise RuntimeError(f"{name} only supports 0-dimensional start and end tensors, but got {k} with {x.array.ndim} "
-                               "dimension(s).")
+            raise RuntimeError(f"{name} only supports 0-dimensional start and end tensors, but got {k} with "
+                               f"{x.array.ndim} dimension(s).")
     count = as_int(name, "steps", steps)
     if count < 0:
         raise RuntimeError("number of steps must be non-negative")
+    if count == 1:
+        ends["end"] = start
     real = dtype if dtype.kind == "f" and dtype.itemsize > 2 else np.dtype(np.float64)
     with np.errstate(all="ignore"):
         start, end = (np.asarray(_number(name, k, x)).astype(dtype).astype(real) for k, x in ends.items())
         places = np.arange(count).astype(real)
         step = (end - start) / real.type(max(count - 1, 1))
-        return np.where(places < count // 2, start + step * places, end - step * (count - 1 - places)) if count > 1 else \
-            np.full(count, start)
+        return np.where(places < count // 2, start + step * places, end - step * (count - 1 - places))
 
 
 def _triangle_indices(name: str, row: int, col: int, offset: int, find, dtype, options: dict) -> Tensor:
@@ -562,7 +566,8 @@ def new_empty(self: Tensor, *size: Ints, dtype: dtypes.dtype | None = None, **op
     return empty(*size, dtype=dtype or self.dtype, **options)
 
 
-def new_full(self: Tensor, size: Sequence[int], fill_value: float, *, dtype: dtypes.dtype | None = None, **options) -> Tensor:
+def new_full(self: Tensor, size: Sequence[int], fill_value: float, *, dtype: dtypes.dtype | None = None,
+             **options) -> Tensor:
     return full(size, fill_value, dtype=dtype or self.dtype, **options)
 
 

@@ -106,8 +106,8 @@ def _is_array(item) -> bool:
         return True
     if isinstance(item, np.integer):
         return True
-    raise IndexError("only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices (got "
-                     f"{type(item).__name__})")
+    raise IndexError("only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices "
+                     f"(got {type(item).__name__})")
 
 
 def _index_array(item) -> np.ndarray | int | bool:
@@ -144,16 +144,16 @@ def _slice(s: slice) -> slice:
 
 def _refuse_too_many(x: Tensor, items: list) -> None:
     if not x.array.ndim and any(type(item) is int for item in items):
-        raise IndexError("invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to "
-                         "convert a 0-dim tensor to a number")
+        raise IndexError("invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ "
+                         "to convert a 0-dim tensor to a number")
     raise IndexError(f"too many indices for tensor of dimension {x.array.ndim}")
 
 
 def _check_mask(mask: np.ndarray, shape: tuple, dim: int) -> None:
     for k, n in enumerate(mask.shape):
         if shape[dim + k] != n:
-            raise IndexError(f"The shape of the mask {list(mask.shape)} at index {k} does not match the shape of the indexed "
-                             f"tensor {list(shape)} at index {dim + k}")
+            raise IndexError(f"The shape of the mask {list(mask.shape)} at index {k} does not match the shape of the "
+                             f"indexed tensor {list(shape)} at index {dim + k}")
 
 
 def _check_range(index: np.ndarray, n: int, dim: int, error: type[Exception], lowest: int | None = None) -> None:
@@ -211,8 +211,8 @@ def setitem(self: Tensor, key, value) -> None:
             value = value.expand(target.array.shape)
         copy_(target, value)
         return
-    elif value.array.size == 1 and value.array.ndim < 2 and arrays[-1].dtype.kind == "b" and value.dtype is not self.dtype:
-        value = cast(value, self.array.dtype)
+    elif arrays[-1].dtype.kind == "b" and value.array.size == 1 and value.array.ndim < 2:
+        value = value if value.dtype is self.dtype else cast(value, self.array.dtype)
     _put_(target, arrays, value)
 
 
@@ -226,9 +226,11 @@ def _without_leading_ones(value: Tensor, ndim: int) -> Tensor:
 # ---- ops that write by index ------------------------------------------------------------------------------------
 
 def _writer(name: str, of_number: str | None = None) -> Callable:
-    """Make an op, and its in-place form, of a plan: a function that says what is written where, as index_write takes it.
+    """Make an op, and its in-place form, of a plan: a function that says what is written where, as index_write takes
+    it.
 
-    `of_number` is the name of the node where a number is written. The in-place form need not copy where nothing is recorded. A 0-dim tensor counts as having one dimension."""
+    `of_number` is the name of the node where a number is written. The in-place form need not copy where nothing is
+    recorded. A 0-dim tensor counts as having one dimension."""
     def decorate(plan: Callable) -> Callable:
         @wraps(plan)
         def op(input, *args, **kwargs):
@@ -247,7 +249,7 @@ def _writer(name: str, of_number: str | None = None) -> Callable:
                 op_(reshape_to(input, (1,)), *args, **kwargs)
                 return input
             value, index, accumulate = plan(input, *args, **kwargs)
-            if mode.grad and (input.requires_grad or isinstance(value, Variable) and value.requires_grad):
+            if mode.grad and (input.requires_grad or (isinstance(value, Variable) and value.requires_grad)):
                 return assign(input, lambda: recorded(input, value, index, accumulate), write)
             check_inplace(input)
             _written(write_at, input.array, value.array if isinstance(value, Variable) else value, index, accumulate)
@@ -265,15 +267,16 @@ def _written(write: Callable, input, value, index: tuple, accumulate: bool):
         return write(input, value, index, accumulate)
     except ValueError:
         array = input.array if isinstance(input, Variable) else input
-        raise RuntimeError(f"shape mismatch: value tensor of shape {list(value.shape)} cannot be broadcast to indexing result "
-                           f"of shape {list(index_at(array, index).shape)}") from None
+        raise RuntimeError(f"shape mismatch: value tensor of shape {list(value.shape)} cannot be broadcast to indexing "
+                           f"result of shape {list(index_at(array, index).shape)}") from None
 
 
 @_writer("IndexPut")
 def _put(input, index, value, accumulate=False):
     if value.array.dtype != input.array.dtype:
         raise RuntimeError("Index put requires the source and destination dtypes match, got "
-                           f"{input.dtype.tensor_type} for the destination and {value.dtype.tensor_type} for the source.")
+                           f"{input.dtype.tensor_type} for the destination and {value.dtype.tensor_type} for the "
+                           "source.")
     if value.array.ndim > 1 and value.array.shape[0] == 1:
         value = _without_leading_ones(value, index_at(np.empty(input.array.shape, np.bool_), index).ndim)
     return value, index, accumulate
@@ -322,8 +325,8 @@ def _source_along(name: str, input: Tensor, dim: int, index: np.ndarray, source:
     """The source of index_add and index_copy: the input's shape, but one slice for each index."""
     require_tensor(name, source, "source", 4)
     if source.array.dtype != input.array.dtype:
-        raise RuntimeError(f"{name}(): self ({input.dtype.tensor_type}) and source ({source.dtype.tensor_type}) must have the "
-                           "same scalar type")
+        raise RuntimeError(f"{name}(): self ({input.dtype.tensor_type}) and source ({source.dtype.tensor_type}) must "
+                           "have the same scalar type")
     if not source.array.ndim:
         source = reshape_to(source, (1,) * input.array.ndim)
     shape = input.array.shape
@@ -373,7 +376,8 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: float | Tensor):
         raise IndexError("Index has to be a vector/scalar")
     places = index.array.reshape(-1)
     _check_range(places, n, dim, IndexError)
-    return value, (WHOLE,) * dim + (np.unique(places % n if n else places),), False      # each once: a gradient sums them
+    places = np.unique(places % n if n else places)          # each once: the value's gradient sums over them
+    return value, (WHOLE,) * dim + (places,), False
 
 
 def _coordinates(name: str, input: Tensor, dim: int, index: Tensor, source: Tensor | None = None) -> tuple:
@@ -391,16 +395,17 @@ def _coordinates(name: str, input: Tensor, dim: int, index: Tensor, source: Tens
         if source is not None and max(source.array.ndim, 1) != len(shape):
             raise RuntimeError("Index tensor must have the same number of dimensions as src tensor")
         if any(n > m for d, (n, m) in enumerate(zip(places.shape, shape, strict=True)) if d != dim):
-            raise RuntimeError(f"Size does not match at dimension {dim} expected index {list(places.shape)} to be no larger than "
-                               f"self {list(shape)} apart from dimension {dim}")
+            raise RuntimeError(f"Size does not match at dimension {dim} expected index {list(places.shape)} to be no "
+                               f"larger than self {list(shape)} apart from dimension {dim}")
         if source is not None and any(n > m for n, m in zip(places.shape, source.array.shape or (1,), strict=True)):
-            raise RuntimeError(f"Expected index {list(places.shape)} to be no larger than self {list(shape)} apart from "
-                               f"dimension {dim} and to be no larger size than src {list(source.array.shape)}")
+            raise RuntimeError(f"Expected index {list(places.shape)} to be no larger than self {list(shape)} apart "
+                               f"from dimension {dim} and to be no larger size than src {list(source.array.shape)}")
         _check_range(places, shape[dim], dim, RuntimeError, 0)
     else:
         places = places.astype(np.int64).reshape(places.shape if places.ndim == len(shape) else (0,) * len(shape))
-    n = places.ndim
-    return tuple(places if d == dim else np.arange(places.shape[d]).reshape((-1,) + (1,) * (n - d - 1)) for d in range(n))
+    mesh = [np.arange(n).reshape((-1,) + (1,) * (places.ndim - d - 1)) for d, n in enumerate(places.shape)]
+    mesh[dim] = places
+    return tuple(mesh)
 
 
 @takes_out
@@ -423,9 +428,9 @@ def _source(name: str, input: Tensor, index: Tensor, src: Tensor) -> Tensor:
     shape = index.array.shape
     if src.array.shape == shape:
         return src
-    if not src.array.ndim or not index.array.ndim:
-        return reshape_to(src, (1,) * max(src.array.ndim, 1)) if src.array.size == 1 else basic_index(src, (slice(0, 1),))
-    return basic_index(src, tuple(slice(0, n) for n in shape)) if len(shape) == src.array.ndim else reshape_to(src, shape)
+    if not src.array.ndim:
+        return reshape_to(src, (1,))
+    return basic_index(src, tuple(slice(0, n) for n in shape or (1,)))
 
 
 @_writer("ScatterAdd")
@@ -470,8 +475,10 @@ def scatter_(input: Tensor, dim: int, index: Tensor, src: Tensor | float | None 
 _REDUCTIONS = {"prod": np.multiply, "amax": np.maximum, "amin": np.minimum}
 
 
-def scatter_reduce(input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True) -> Tensor:
-    """scatter_add with another reduction: "sum", "mean", "prod", "amax" or "amin". Only sums and means have a gradient."""
+def scatter_reduce(input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *,
+                   include_self: bool = True) -> Tensor:
+    """scatter_add with another reduction: "sum", "mean", "prod", "amax" or "amin". Only sums and means have a
+    gradient."""
     if reduce not in ("sum", "mean", *_REDUCTIONS):
         raise RuntimeError(f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}")
     require_tensor("scatter_reduce", src, "src", 4)
@@ -528,7 +535,8 @@ def _masked_arguments(input: Tensor, mask: Tensor, source: Tensor) -> tuple[np.n
         raise RuntimeError("masked_scatter: expected self and source to have same dtypes but got "
                            f"{input.dtype.tensor_type} and {source.dtype.tensor_type}")
     if mask.array.dtype != bool:
-        raise RuntimeError(f"masked_scatter_ only supports boolean masks, but got mask with dtype {mask.dtype.tensor_type}")
+        raise RuntimeError("masked_scatter_ only supports boolean masks, but got mask with dtype "
+                           f"{mask.dtype.tensor_type}")
     shape = common_shape(input, mask)
     count = int(np.broadcast_to(mask.array, shape).sum())
     if count > source.array.size:
@@ -561,7 +569,8 @@ def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     shape = common_shape(input, mask)
     if not shape:
         return index_at(reshape_to(input, (1,)), (mask.array.reshape(1),))
-    return index_at(input if input.array.shape == shape else expand_to(input, shape), (np.broadcast_to(mask.array, shape),))
+    input = input if input.array.shape == shape else expand_to(input, shape)
+    return index_at(input, (np.broadcast_to(mask.array, shape),))
 
 
 @takes_out
@@ -587,8 +596,8 @@ def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) 
         raise RuntimeError(f"put_(): self and source expected to have the same dtype, but got self.dtype = "
                            f"{input.dtype.tensor_type} and source.dtype = {source.dtype.tensor_type}")
     if index.array.size != source.array.size:
-        raise RuntimeError("put_(): Expected source and index to have the same number of elements, but got source.numel() = "
-                           f"{source.array.size}, index.numel() = {index.array.size}")
+        raise RuntimeError("put_(): Expected source and index to have the same number of elements, but got "
+                           f"source.numel() = {source.array.size}, index.numel() = {index.array.size}")
     _check_range(index.array, input.array.size, 0, IndexError)
     flat = index_write(reshape_to(input, (input.array.size,)), flatten(source), (index.array.reshape(-1),), accumulate)
     return reshape_to(flat, input.array.shape)
@@ -598,12 +607,14 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
     """gather, with the other dimensions broadcast."""
     require_tensor("take_along_dim", indices, "indices", 2)
     if indices.array.dtype != np.int64:
-        raise RuntimeError(f"torch.take_along_dim(): dtype of indices should be Long but got {indices.dtype.tensor_type}")
+        raise RuntimeError("torch.take_along_dim(): dtype of indices should be Long but got "
+                           f"{indices.dtype.tensor_type}")
     if dim is None:
         return gather(flatten(input), 0, flatten(indices))
     if input.array.ndim != indices.array.ndim:
-        raise RuntimeError("torch.take_along_dim(): input and indices should have the same number of dimensions, but got "
-                           f"{input.array.ndim} dimensions for input, and {indices.array.ndim} dimensions for indices")
+        raise RuntimeError("torch.take_along_dim(): input and indices should have the same number of dimensions, but "
+                           f"got {input.array.ndim} dimensions for input, and {indices.array.ndim} dimensions for "
+                           "indices")
     dim = dim_of(dim, input.array.ndim)
     shape, places = list(input.array.shape), list(indices.array.shape)
     shape[dim] = places[dim] = 1
@@ -634,8 +645,8 @@ def argwhere(input: Tensor) -> Tensor:
 def _replaced(name: str, input: Tensor, src: Tensor, op: Callable, *args) -> Tensor:
     view = op(input.array, *args)
     if view.shape != src.array.shape:
-        raise RuntimeError(f"expected src to have a size equal to the slice of self. src size = {list(src.array.shape)}, slice "
-                           f"size = {list(view.shape)}")
+        raise RuntimeError("expected src to have a size equal to the slice of self. src size = "
+                           f"{list(src.array.shape)}, slice size = {list(view.shape)}")
     return named(write(input, src, ((), op, args)), name)
 
 
@@ -643,7 +654,8 @@ def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
     """A copy with one slice replaced."""
     dim, n = dim_of(dim, input.array.ndim), input.array.shape[dim_of(dim, input.array.ndim)]
     if not -n <= index < n:
-        raise IndexError(f"select(): index {index} out of range for tensor of size {list(input.array.shape)} at dimension {dim}")
+        raise IndexError(f"select(): index {index} out of range for tensor of size {list(input.array.shape)} at "
+                         f"dimension {dim}")
     return _replaced("SelectScatter", input, src, basic_index, (WHOLE,) * dim + (as_index(index),))
 
 
@@ -673,6 +685,7 @@ class Methods:
     scatter_reduce, scatter_reduce_ = scatter_reduce, inplace(scatter_reduce)
     masked_scatter, masked_scatter_ = masked_scatter, masked_scatter_
     put, put_ = put, inplace(put)
-    gather, index_select, masked_select, take, take_along_dim = gather, index_select, masked_select, take, take_along_dim
+    gather, index_select, masked_select = gather, index_select, masked_select
+    take, take_along_dim = take, take_along_dim
     nonzero, argwhere = nonzero, argwhere
     select_scatter, slice_scatter, diagonal_scatter = select_scatter, slice_scatter, diagonal_scatter

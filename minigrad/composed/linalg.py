@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -22,7 +23,8 @@ from .shape import contiguous, expand, movedim, require_tensor, takes_out, trans
 
 
 def _same_dtype(a: Tensor, b: Tensor, message: str) -> None:
-    """Products do not promote. `message` may name the dtypes as {a} and {b}, or as {A} and {B} by their types' words."""
+    """Products do not promote. `message` may name the dtypes as {a} and {b}, or as {A} and {B} by their types'
+    words."""
     if a.array.dtype != b.array.dtype:
         raise RuntimeError(message.format(a=a.dtype.alias or a.dtype.name, b=b.dtype.alias or b.dtype.name,
                                           A=a.dtype.tensor_type, B=b.dtype.tensor_type))
@@ -91,7 +93,8 @@ def mv(input: Tensor, vec: Tensor) -> Tensor:
 
 def _check_vector(mat: Tensor, vec: Tensor) -> None:
     if mat.array.ndim != 2 or vec.array.ndim != 1:
-        raise RuntimeError(f"vector + matrix @ vector expected, got {vec.array.ndim}, {mat.array.ndim}, {vec.array.ndim}")
+        raise RuntimeError(f"vector + matrix @ vector expected, got {vec.array.ndim}, {mat.array.ndim}, "
+                           f"{vec.array.ndim}")
     (n, m), k = mat.array.shape, vec.array.size
     if m != k:
         raise RuntimeError(f"size mismatch, got input ({n}), mat ({n}x{m}), vec ({k})")
@@ -113,8 +116,8 @@ def dot(input: Tensor, tensor: Tensor) -> Tensor:
     _not_bool(input, "dot")
     n, m = input.array.size, tensor.array.size
     if n != m:
-        raise RuntimeError(f"inconsistent tensor size, expected tensor [{n}] and src [{m}] to have the same number of elements, "
-                           f"but got {n} and {m} elements respectively")
+        raise RuntimeError(f"inconsistent tensor size, expected tensor [{n}] and src [{m}] to have the same number of "
+                           f"elements, but got {n} and {m} elements respectively")
     return named(reshape_to(matrix_product(reshape_to(input, (1, n)), reshape_to(tensor, (n, 1))), ()), "Dot")
 
 
@@ -157,12 +160,12 @@ def _check_broadcast_batches(a: Tensor, b: Tensor) -> None:
     p, q = a.array.shape, b.array.shape
     for k in range(3, min(len(p), len(q)) + 1):
         if p[-k] != q[-k] and p[-k] != 1 and q[-k] != 1:
-            raise RuntimeError(f"The size of tensor a ({p[-k]}) must match the size of tensor b ({q[-k]}) at non-singleton "
-                               f"dimension {max(len(p), len(q)) - k}")
+            raise RuntimeError(f"The size of tensor a ({p[-k]}) must match the size of tensor b ({q[-k]}) at "
+                               f"non-singleton dimension {max(len(p), len(q)) - k}")
     if p[-1] != q[-2]:
         batch = math.prod(np.broadcast_shapes(p[:-2], q[:-2]))
-        raise RuntimeError(f"Expected size for first two dimensions of batch2 tensor to be: [{batch}, {p[-1]}] but got: "
-                           f"[{batch}, {q[-2]}].")
+        raise RuntimeError(f"Expected size for first two dimensions of batch2 tensor to be: [{batch}, {p[-1]}] but "
+                           f"got: [{batch}, {q[-2]}].")
     _same_dtype(a, b, "expected scalar type {A} but found {B}")
     _not_bool(a, "bmm")
 
@@ -202,7 +205,8 @@ def tensordot(a: Tensor, b: Tensor, dims: int | Sequence[Sequence[int]] | Tensor
     if isinstance(dims, Variable):
         dims = dims.array.tolist()
     if isinstance(dims, Sequence):
-        dims_a, dims_b = ([d] if isinstance(d, int) else list(d.array.tolist() if isinstance(d, Variable) else d) for d in dims)
+        dims_a, dims_b = (d.array.tolist() if isinstance(d, Variable) else [d] if isinstance(d, int) else list(d)
+                          for d in dims)
     else:
         if dims < 0:
             raise RuntimeError(f"tensordot expects dims >= 0, but got dims={dims}")
@@ -216,8 +220,8 @@ def tensordot(a: Tensor, b: Tensor, dims: int | Sequence[Sequence[int]] | Tensor
     pairs = [(dim_of(d, len(p)), dim_of(e, len(q))) for d, e in zip(dims_a, dims_b, strict=True)]
     for (d, e), (shown_d, shown_e) in zip(pairs, zip(dims_a, dims_b, strict=True), strict=True):
         if p[d] != q[e] and 1 not in (p[d], q[e]):
-            raise RuntimeError(f"contracted dimensions need to match, but first has size {p[d]} in dim {shown_d} and second has "
-                               f"size {q[e]} in dim {shown_e}")
+            raise RuntimeError(f"contracted dimensions need to match, but first has size {p[d]} in dim {shown_d} and "
+                               f"second has size {q[e]} in dim {shown_e}")
     for d, e in pairs:                       # a dimension of size 1 meets any other: what it meets is summed first
         if p[d] != q[e]:
             a, b = (sum_over(a, (d,), True), b) if q[e] == 1 else (a, sum_over(b, (e,), True))
@@ -270,7 +274,8 @@ def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
 
 # ---- a product and a sum ----------------------------------------------------------------------------------------
 
-def _plus_product(name: str, input: Tensor, product, shape: tuple[int, ...], beta, alpha, factors: Sequence[Tensor]) -> Tensor:
+def _plus_product(name: str, input: Tensor, product: Callable[[], Tensor], shape: tuple[int, ...], beta: float,
+                  alpha: float, factors: Sequence[Tensor]) -> Tensor:
     """beta input + alpha product(), where the input is broadcast to the product's shape."""
     for x in factors:
         if x.array.dtype != input.array.dtype:
@@ -320,8 +325,10 @@ def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, a
 def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta input + alpha times the sum of batch1 @ batch2 over the batch."""
     shape = _batch_shape("addbmm", input, batch1, batch2)[1:]
-    return _plus_product("Addbmm", input, lambda: sum_over(matrix_product(batch1, batch2), (0,), False), shape, beta, alpha,
-                         (batch1, batch2))
+
+    def product():
+        return sum_over(matrix_product(batch1, batch2), (0,), False)
+    return _plus_product("Addbmm", input, product, shape, beta, alpha, (batch1, batch2))
 
 
 def _batch_shape(name: str, input: Tensor, batch1: Tensor, batch2: Tensor) -> tuple[int, ...]:
@@ -354,7 +361,7 @@ def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: float = 1, alpha: f
 def einsum(equation: str | Tensor, *operands) -> Tensor:
     """Sums of products by labelled dimensions: einsum("ij,jk->ik", a, b), or einsum(a, [0, 1], b, [1, 2], [0, 2])."""
     terms, output, operands = _einsum_arguments(equation, operands)
-    dots = max((x.array.ndim - len(term) + 1 for term, x in zip(terms, operands, strict=True) if ... in term), default=0)
+    dots = max((x.array.ndim - len(term) + 1 for term, x in zip(terms, operands) if ... in term), default=0)
     labels = [_dots_spelt_out(term, x.array.ndim, dots) for term, x in zip(terms, operands, strict=True)]
     flat = [label for term in labels for label in term]
     if output is None:
@@ -392,22 +399,23 @@ def _einsum_arguments(equation, operands: tuple) -> tuple[list, list | None, lis
         operands = tuple(x for x in given[:len(given) // 2 * 2:2])
         terms, output = [_sublist(x) for x in given[1::2]], _sublist(given[-1]) if len(given) % 2 else None
     else:
-        raise ValueError("einsum(): must specify the equation string and at least one operand, or at least one operand and its "
-                         "subscripts list")
+        raise ValueError("einsum(): must specify the equation string and at least one operand, or at least one operand "
+                         "and its subscripts list")
     for x in operands:
         require_tensor("einsum", x, "operands")
     if len(terms) != len(operands):
         which = "fewer" if len(operands) < len(terms) else "more"
         raise RuntimeError(f"einsum(): {which} operands were provided than specified in the equation")
     for k, (term, x) in enumerate(zip(terms, operands, strict=True)):
-        named, n = len([label for label in term if label is not ...]), x.array.ndim
-        if named > n or named < n and ... not in term:
-            raise RuntimeError(f"einsum(): the number of subscripts in the equation ({named}) "
-                               + ("is more than" if ... in term else "does not match") + f" the number of dimensions ({n}) for "
-                               f"operand {k}" + ("" if ... in term else " and no ellipsis was given"))
+        letters, n = len([label for label in term if label is not ...]), x.array.ndim
+        if letters > n or (letters < n and ... not in term):
+            relation, why = ("is more than", "") if ... in term else ("does not match", " and no ellipsis was given")
+            raise RuntimeError(f"einsum(): the number of subscripts given ({letters}) {relation} the number of "
+                               f"dimensions ({n}) for operand {k}{why}")
     for label in output or ():
         if label is not ... and not any(label in term for term in terms):
-            raise RuntimeError(f"einsum(): output subscript {label} does not appear in the equation for any input operand")
+            raise RuntimeError(f"einsum(): output subscript {label} does not appear in the equation for any input "
+                               "operand")
         if output.count(label) > 1 and label is not ...:
             raise RuntimeError(f"einsum(): output subscript {label} appears more than once in the output")
     return terms, output, list(operands)
@@ -426,8 +434,8 @@ def _labels(term: str, where: str, end: int, equation: str, start: int = 0) -> l
         elif term[k].isascii() and term[k].isalpha():
             found.append(term[k])
         elif term[k] != " ":
-            raise RuntimeError(f"einsum(): invalid subscript {term[k]!r} given for {where} in the equation {equation!r}, "
-                               "subscripts must be in [a-zA-Z]")
+            raise RuntimeError(f"einsum(): invalid subscript {term[k]!r} given for {where} in the equation "
+                               f"{equation!r}, subscripts must be in [a-zA-Z]")
         k += 1
     return found
 
@@ -442,7 +450,8 @@ def _sublist(items: Sequence) -> list:
 def _dots_spelt_out(term: list, ndim: int, dots: int) -> list:
     """The labels with an ellipsis replaced by the last of the dimensions that ellipses stand for."""
     count = ndim - len(term) + 1
-    return [label for item in term for label in ([("...", k) for k in range(dots - count, dots)] if item is ... else [item])]
+    spelt = [("...", k) for k in range(dots - count, dots)]
+    return [label for item in term for label in (spelt if item is ... else [item])]
 
 
 def _aligned(x: Tensor, labels: list, order: list, sizes: dict, k: int) -> Tensor:
@@ -453,14 +462,15 @@ def _aligned(x: Tensor, labels: list, order: list, sizes: dict, k: int) -> Tenso
         second = labels.index(label, first + 1)
         n, m = x.array.shape[first], x.array.shape[second]
         if n != m:
-            raise RuntimeError(f"einsum(): subscript {label} is repeated for operand {k} but the sizes don't match, {m} != {n}")
+            raise RuntimeError(f"einsum(): subscript {label} is repeated for operand {k} but the sizes don't match, "
+                               f"{m} != {n}")
         x = diagonal_view(x, 0, first, second)
         labels = [item for d, item in enumerate(labels) if d not in (first, second)] + [label]
     for label, n in zip(labels, x.array.shape, strict=True):
         seen = sizes.setdefault(label, n)
         if n != seen and 1 not in (n, seen):
-            raise RuntimeError(f"einsum(): subscript {label if isinstance(label, str) else '...'} has size {n} for operand {k} "
-                               f"which does not broadcast with previously seen size {seen}")
+            raise RuntimeError(f"einsum(): subscript {label if isinstance(label, str) else '...'} has size {n} for "
+                               f"operand {k} which does not broadcast with previously seen size {seen}")
         sizes[label] = max(n, seen) if n and seen else 0
     missing = len(order) - len(labels)
     places = [labels.index(label) if label in labels else None for label in order]
@@ -486,19 +496,23 @@ def _pair_product(left: Tensor, right: Tensor, over: list[int]) -> Tensor:
 
     def size(shape, dims):
         return math.prod(shape[d] for d in dims)
-    a = reshape_to(permute_dims(left, (*both, *only_left, *over, *only_right)), (size(p, both), size(p, only_left), size(p, over)))
-    b = reshape_to(permute_dims(right, (*both, *over, *only_right, *only_left)), (size(q, both), size(q, over), size(q, only_right)))
+    a = permute_dims(left, (*both, *only_left, *over, *only_right))
+    b = permute_dims(right, (*both, *over, *only_right, *only_left))
+    a = reshape_to(a, (size(p, both), size(p, only_left), size(p, over)))
+    b = reshape_to(b, (size(q, both), size(q, over), size(q, only_right)))
     _same_dtype(a, b, "expected scalar type {A} but found {B}")
     _not_bool(a, "bmm")
     order = [*both, *only_left, *over, *only_right]
-    out = reshape_to(matrix_product(a, b), (*(p[d] for d in both + only_left), *(1 for _ in over), *(q[d] for d in only_right)))
+    shape = [*(p[d] for d in both + only_left), *(1 for _ in over), *(q[d] for d in only_right)]
+    out = reshape_to(matrix_product(a, b), tuple(shape))
     return permute_dims(out, tuple(order.index(d) for d in range(len(order))))
 
 
 # ---- chains -----------------------------------------------------------------------------------------------------
 
 def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
-    """The product of a chain of matrices, in the order that takes the fewest multiplications. Both ends may be vectors."""
+    """The product of a chain of matrices, in the order that takes the fewest multiplications. Both ends may be
+    vectors."""
     tensors = list(tensors)
     if len(tensors) < 2:
         raise RuntimeError(f"multi_dot(): expected at least 2 tensors but got {len(tensors)}")
@@ -512,7 +526,7 @@ def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
         tensors[0] = unsqueeze(tensors[0], 0)
     if column:
         tensors[-1] = unsqueeze(tensors[-1], 1)
-    for k, (a, b) in enumerate(zip(tensors, tensors[1:], strict=False)):
+    for k, (a, b) in enumerate(itertools.pairwise(tensors)):
         if a.array.shape[1] != b.array.shape[0]:
             raise RuntimeError(f"multi_dot(): tensors {k} and {k + 1} with shapes {list(a.array.shape)} and "
                                f"{list(b.array.shape)} cannot be multiplied")
@@ -528,7 +542,8 @@ def _chain(tensors: list[Tensor]) -> Tensor:
     for length in range(2, n + 1):
         for i in range(n - length + 1):
             j = i + length - 1
-            cost[i, j] = min((cost[i, k][0] + cost[k + 1, j][0] + sizes[i] * sizes[k + 1] * sizes[j + 1], k) for k in range(i, j))
+            last = sizes[i] * sizes[j + 1]               # of the product of both parts, per column of the left one
+            cost[i, j] = min((cost[i, k][0] + cost[k + 1, j][0] + sizes[k + 1] * last, k) for k in range(i, j))
 
     def product(i: int, j: int) -> Tensor:
         return tensors[i] if i == j else mm(product(i, cost[i, j][1]), product(cost[i, j][1] + 1, j))
@@ -547,7 +562,8 @@ def svdvals(A: Tensor) -> Tensor:
     if A.array.ndim < 2:
         raise RuntimeError("linalg.svd: The input tensor A must have at least 2 dimensions.")
     if A.array.dtype.kind != "f":
-        raise RuntimeError(f"linalg.svd: Expected a floating point or complex tensor as input. Got {A.dtype.tensor_type}")
+        raise RuntimeError("linalg.svd: Expected a floating point or complex tensor as input. Got "
+                           f"{A.dtype.tensor_type}")
     return singular_values(A)
 
 
@@ -562,7 +578,8 @@ def matrix_norm(A: Tensor, ord: float | str = "fro", dim: Sequence[int] = (-2, -
         raise RuntimeError("linalg.matrix_norm: dim must be a 2-tuple of ints. Got " + " ".join(map(str, dim)))
     dims = dims_of(dim, A.array.ndim)
     if A.array.dtype.kind != "f":
-        raise RuntimeError(f"linalg.matrix_norm: Expected a floating point or complex tensor as input. Got {A.dtype.tensor_type}")
+        raise RuntimeError("linalg.matrix_norm: Expected a floating point or complex tensor as input. Got "
+                           f"{A.dtype.tensor_type}")
     if dtype is not None:
         A = A.to(dtype)
     if isinstance(ord, str):
@@ -589,8 +606,8 @@ def matrix_norm(A: Tensor, ord: float | str = "fro", dim: Sequence[int] = (-2, -
 
 def _check_not_empty(x: Tensor, dim: int, ord) -> None:
     if x.array.shape[dim] == 0:
-        raise IndexError(f"linalg.matrix_norm: cannot take the norm of order {ord} of a matrix without elements: there is no "
-                         "extreme along an empty dimension")
+        raise IndexError(f"linalg.matrix_norm: cannot take the norm of order {ord} of a matrix without elements: there "
+                         "is no extreme along an empty dimension")
 
 
 def _kept(out: Tensor, dims: tuple[int, ...], keepdim: bool) -> Tensor:

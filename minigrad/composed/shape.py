@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
 from collections.abc import Callable, Sequence
@@ -19,8 +20,18 @@ from ..ops.elementwise import _where, cast, named
 from ..ops.elementwise import clone as copied
 from ..ops.index import index_at
 from ..ops.reduce import dim_of, dims_of
-from ..ops.shape import (basic_index, contiguous_copy, diagonal_view, expand_to, flip_dims, permute_dims,
-                         reshape_to, swap_dims, windows, write)
+from ..ops.shape import (
+    basic_index,
+    contiguous_copy,
+    diagonal_view,
+    expand_to,
+    flip_dims,
+    permute_dims,
+    reshape_to,
+    swap_dims,
+    windows,
+    write,
+)
 from ..size import Size
 from ..views import check_inplace, mark_multiple
 from .inplace import inplace
@@ -43,7 +54,8 @@ def require_tensor(name: str, x, argument: str = "input", position: int = 1) -> 
 def tensor_list(name: str, tensors) -> list:
     """A list of tensors, given as such."""
     if isinstance(tensors, Variable) or not isinstance(tensors, Sequence):
-        raise TypeError(f"{name}(): argument 'tensors' (position 1) must be tuple of Tensors, not {type(tensors).__name__}")
+        raise TypeError(f"{name}(): argument 'tensors' (position 1) must be tuple of Tensors, not "
+                        f"{type(tensors).__name__}")
     for i, t in enumerate(tensors):
         if not isinstance(t, Variable):
             raise TypeError(f"expected Tensor as element {i} in argument 0, but got {type(t).__name__}")
@@ -69,15 +81,16 @@ def _put_out(name: str, out: Tensor, result: Tensor, args: tuple) -> Tensor:
         raise TypeError(f"{name}(): argument 'out' must be Tensor, not {type(out).__name__}")
     inputs = [x for a in args for x in (a if isinstance(a, list | tuple) else (a,)) if isinstance(x, Variable)]
     if mode.grad and any(x.requires_grad for x in (*inputs, out)):
-        raise RuntimeError(f"{name}(): functions with out=... arguments don't support automatic differentiation, but one "
-                           "of the arguments requires grad.")
+        raise RuntimeError(f"{name}(): functions with out=... arguments don't support automatic differentiation, but "
+                           "one of the arguments requires grad.")
     if out.array.dtype != result.array.dtype:
         raise RuntimeError(f"Expected out tensor to have dtype {result.dtype.alias}, but got {out.dtype.alias} instead")
     check_inplace(out)
     resized = out.array.shape != result.array.shape            # within its memory, in torch, all of which counts then
-    if any(_owner(out.array) is _owner(x.array) if resized else np.may_share_memory(out.array, x.array) for x in inputs):
-        raise RuntimeError("unsupported operation: the input tensors and the written-to tensor refer to a single memory "
-                           "location. Please clone() the tensor before performing the operation.")
+    overlaps = (lambda a, b: _owner(a) is _owner(b)) if resized else np.may_share_memory
+    if any(overlaps(out.array, x.array) for x in inputs):
+        raise RuntimeError("unsupported operation: the input tensors and the written-to tensor refer to a single "
+                           "memory location. Please clone() the tensor before performing the operation.")
     if resized:
         out.array = np.empty(result.array.shape, out.array.dtype)
     return out._write(result.array)
@@ -102,8 +115,8 @@ def infer_size(sizes: tuple[int, ...], count: int) -> tuple[int, ...]:
     if unknown > 1:
         raise RuntimeError("only one dimension can be inferred")
     if unknown and not known and not count:
-        raise RuntimeError(f"cannot reshape tensor of 0 elements into shape {list(sizes)} because the unspecified dimension "
-                           "size -1 can be any value and is ambiguous")
+        raise RuntimeError(f"cannot reshape tensor of 0 elements into shape {list(sizes)} because the unspecified "
+                           "dimension size -1 can be any value and is ambiguous")
     if (known != count) if not unknown else (not known or count % known):
         raise RuntimeError(f"shape '{list(sizes)}' is invalid for input of size {count}")
     return tuple(count // known if n == -1 else n for n in sizes) if unknown else sizes
@@ -114,7 +127,8 @@ def infer_size(sizes: tuple[int, ...], count: int) -> tuple[int, ...]:
 def reshape(input: Tensor, *shape, **by_name) -> Tensor:
     """A view if the layout allows it, else a copy."""
     require_tensor("reshape", input)
-    out = reshape_to(input, infer_size(ints("reshape", "shape", shape, **_only(by_name, "shape", "reshape")), input.array.size))
+    shape = ints("reshape", "shape", shape, **_only(by_name, "shape", "reshape"))
+    out = reshape_to(input, infer_size(shape, input.array.size))
     return out if out._view is not None else named(out, "UnsafeView")
 
 
@@ -132,14 +146,14 @@ def reshape_as(input: Tensor, other: Tensor) -> Tensor:
 
 def view(input: Tensor, *size, **by_name) -> Tensor:
     """The same memory in another shape, or as another dtype."""
-    if "dtype" in by_name or len(size) == 1 and isinstance(size[0], dtypes.dtype):
+    if "dtype" in by_name or (len(size) == 1 and isinstance(size[0], dtypes.dtype)):
         return _view_as_dtype(input, by_name["dtype"] if by_name else size[0])
     if not size and not by_name:
         raise TypeError("view() received an invalid combination of arguments: it takes sizes, or a dtype")
     out = reshape_to(input, infer_size(ints("view", "size", size, **_only(by_name, "size", "view")), input.array.size))
     if out._view is None:
-        raise RuntimeError("view size is not compatible with input tensor's size and stride (at least one dimension spans "
-                           "across two contiguous subspaces). Use .reshape(...) instead.")
+        raise RuntimeError("view size is not compatible with input tensor's size and stride (at least one dimension "
+                           "spans across two contiguous subspaces). Use .reshape(...) instead.")
     return out
 
 
@@ -151,10 +165,11 @@ def _view_as_dtype(input: Tensor, dtype: dtypes.dtype) -> Tensor:
     if input.array.ndim == 0:
         raise RuntimeError(f"self.dim() cannot be 0 to view {names}")
     if input.array.strides[-1] != old.itemsize:
-        raise RuntimeError(f"self.stride(-1) must be 1 to view {names}, but got {input.array.strides[-1] // old.itemsize}")
+        raise RuntimeError(f"self.stride(-1) must be 1 to view {names}, but got "
+                           f"{input.array.strides[-1] // old.itemsize}")
     if input.array.shape[-1] * old.itemsize % new.itemsize:
-        raise RuntimeError(f"self.size(-1) must be divisible by {new.itemsize // old.itemsize} to view {names}, but got "
-                           f"{input.array.shape[-1]}")
+        raise RuntimeError(f"self.size(-1) must be divisible by {new.itemsize // old.itemsize} to view {names}, but "
+                           f"got {input.array.shape[-1]}")
     return ops.view_as_dtype(input, new)
 
 
@@ -172,7 +187,9 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
         raise RuntimeError("flatten() has invalid args: start_dim cannot come after end_dim")
     if not shape:
         return reshape(input, (1,))
-    return input if start == end else reshape(input, (*shape[:start], math.prod(shape[start:end + 1]), *shape[end + 1:]))
+    if start == end:
+        return input
+    return reshape(input, (*shape[:start], math.prod(shape[start:end + 1]), *shape[end + 1:]))
 
 
 def ravel(input: Tensor) -> Tensor:
@@ -192,8 +209,8 @@ def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
     except RuntimeError as error:
         if "shape '" not in str(error):
             raise
-        raise RuntimeError(f"unflatten: Provided sizes {list(sizes)} don't multiply up to the size of dim {dim} ({length}) in "
-                           "the input tensor") from None
+        raise RuntimeError(f"unflatten: Provided sizes {list(sizes)} don't multiply up to the size of dim {dim} "
+                           f"({length}) in the input tensor") from None
     return view(input, (*shape[:dim], *sizes, *shape[dim + 1:]))
 
 
@@ -202,9 +219,9 @@ def squeeze(input: Tensor, dim: Ints | None = None, *rest: int, **by_name) -> Te
     require_tensor("squeeze", input)
     dim = by_name.get("axis", dim)
     shape = input.array.shape
-    named = dims_of(dim if not rest else (dim, *rest), len(shape), empty_means_all=False)
-    out = basic_index(input, tuple(0 if n == 1 and d in named else slice(None) for d, n in enumerate(shape)))
-    return named(out, "Squeeze" if dim is None else "SqueezeBackward1" if not isinstance(dim, Sequence) else "SqueezeBackward2")
+    chosen = dims_of(dim if not rest else (dim, *rest), len(shape), empty_means_all=False)
+    out = basic_index(input, tuple(0 if n == 1 and d in chosen else slice(None) for d, n in enumerate(shape)))
+    return named(out, f"SqueezeBackward{0 if dim is None else 2 if isinstance(dim, Sequence) else 1}")
 
 
 def unsqueeze(input: Tensor, dim: int) -> Tensor:
@@ -253,8 +270,9 @@ def permute(input: Tensor, *dims, **by_name) -> Tensor:
     require_tensor("permute", input)
     dims, n = ints("permute", "", dims, **_only(by_name, "dims", "permute")), input.array.ndim
     if len(dims) != n:
-        raise RuntimeError("permute(sparse_coo): number of dimensions in the tensor input does not match the length of the "
-                           f"desired ordering of dimensions i.e. input.dim() = {n} is not equal to len(dims) = {len(dims)}")
+        raise RuntimeError("permute(sparse_coo): number of dimensions in the tensor input does not match the length of "
+                           f"the desired ordering of dimensions i.e. input.dim() = {n} is not equal to len(dims) = "
+                           f"{len(dims)}")
     dims = tuple([dim_of(d, n) for d in dims])
     if len(set(dims)) != n:
         raise RuntimeError("permute(): duplicate dims are not allowed.")
@@ -269,8 +287,8 @@ def movedim(input: Tensor, source: Ints, destination: Ints) -> Tensor:
     pair, n = {"source": source, "destination": destination}, input.array.ndim
     pair = {k: tuple(v) if isinstance(v, Sequence) else (v,) for k, v in pair.items()}
     if len(pair["source"]) != len(pair["destination"]):
-        raise RuntimeError(f"movedim: Invalid source or destination dims: source ({list(pair['source'])} dims) should contain "
-                           f"the same number of dims as destination ({list(pair['destination'])} dims)")
+        raise RuntimeError(f"movedim: Invalid source or destination dims: source ({list(pair['source'])} dims) should "
+                           f"contain the same number of dims as destination ({list(pair['destination'])} dims)")
     pair = {k: tuple(dim_of(d, n) for d in v) for k, v in pair.items()}
     for k, dims in pair.items():
         if len(set(dims)) != len(dims):
@@ -294,20 +312,23 @@ def expand(input: Tensor, *size, implicit: bool = False, **by_name) -> Tensor:
     size, shape = ints("expand", "", size, **_only(by_name, "size", "expand")), input.array.shape
     lead = len(size) - len(shape)
     if lead < 0:
-        raise RuntimeError(f"expand(torch.{input.dtype.tensor_type}Tensor{{{list(shape)}}}, size={list(size)}): the number of "
-                           f"sizes provided ({len(size)}) must be greater or equal to the number of dimensions in the tensor "
-                           f"({len(shape)})")
+        raise RuntimeError(f"expand(torch.{input.dtype.tensor_type}Tensor{{{list(shape)}}}, size={list(size)}): the "
+                           f"number of sizes provided ({len(size)}) must be greater or equal to the number of "
+                           f"dimensions in the tensor ({len(shape)})")
     out = list(size)
     for d, n in enumerate(size):
         old = shape[d - lead] if d >= lead else 1
         if n == -1 and d >= lead:
             out[d] = old
         elif n < 0:
-            raise RuntimeError(f"The expanded size of the tensor ({n}) isn't allowed in a leading, non-existing dimension {d}"
-                               if d < lead else f"The expanded size of the tensor ({n}) must not be negative at dimension {d}")
+            raise RuntimeError(f"The expanded size of the tensor ({n}) isn't allowed in a leading, non-existing "
+                               f"dimension {d}"
+                               if d < lead else f"The expanded size of the tensor ({n}) must not be negative at "
+                                                f"dimension {d}")
         elif n != old and old != 1:
-            raise RuntimeError(f"The expanded size of the tensor ({n}) must match the existing size ({old}) at non-singleton "
-                               f"dimension {d}.  Target sizes: {list(size)}.  Tensor sizes: {list(shape)}")
+            raise RuntimeError(f"The expanded size of the tensor ({n}) must match the existing size ({old}) at "
+                               f"non-singleton dimension {d}.  Target sizes: {list(size)}.  Tensor sizes: "
+                               f"{list(shape)}")
     return expand_to(input, tuple(out))
 
 
@@ -330,8 +351,9 @@ def broadcast_shapes(*shapes: Ints) -> Size:
             if shape[d] < 0:
                 raise RuntimeError(f"Trying to create tensor with negative dimension ({shape[d]}): ({shape[d]})")
             if shape[d] != 1 and out[d] not in (1, shape[d]):
-                raise RuntimeError(f"Attempting to broadcast a dimension of length {shape[d]} at {d}! Mismatching argument at "
-                                   f"index {i} had {shape}; but expected shape should be broadcastable to {out}")
+                raise RuntimeError(f"Attempting to broadcast a dimension of length {shape[d]} at {d}! Mismatching "
+                                   f"argument at index {i} had {shape}; but expected shape should be broadcastable to "
+                                   f"{out}")
             out[d] = max(out[d], shape[d]) if shape[d] and out[d] else 0
     return Size(out)
 
@@ -494,8 +516,8 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
             raise RuntimeError(f"Tensors must have same number of dimensions: got {len(first)} and {len(shape)}")
         if shape[:dim] != first[:dim] or shape[dim + 1:] != first[dim + 1:]:
             d = next(d for d in range(len(first)) if d != dim and shape[d] != first[d])
-            raise RuntimeError(f"Sizes of tensors must match except in dimension {dim}. Expected size {first[d]} but got size "
-                               f"{shape[d]} for tensor number {i} in the list.")
+            raise RuntimeError(f"Sizes of tensors must match except in dimension {dim}. Expected size {first[d]} but "
+                               f"got size {shape[d]} for tensor number {i} in the list.")
         starts.append(start)
         start += shape[dim]
     return ops.concatenate(dim, tuple(starts), *tensors)
@@ -567,7 +589,7 @@ def dstack(tensors: Sequence[Tensor]) -> Tensor:
 
 def column_stack(tensors: Sequence[Tensor]) -> Tensor:
     """1-D tensors as the columns of a matrix."""
-    return _joined("column_stack", tensors, lambda x: x if x.array.ndim > 1 else reshape(x, (x.array.size, 1)), lambda x: 1)
+    return _joined("column_stack", tensors, lambda x: x if x.array.ndim > 1 else reshape(x, (-1, 1)), lambda x: 1)
 
 
 def _joined(name: str, tensors: Sequence[Tensor], shaped, dim_for) -> Tensor:
@@ -605,7 +627,7 @@ def _part(input: Tensor, dim: int, start: int, stop: int) -> Tensor:
 
 def _parts(input: Tensor, dim: int, sizes: Sequence[int], name: str) -> tuple[Tensor, ...]:
     ends = np.cumsum([0, *sizes]).tolist()
-    parts = [named(_part(input, dim, a, b), name) for a, b in zip(ends, ends[1:], strict=False)]
+    parts = [named(_part(input, dim, a, b), name) for a, b in itertools.pairwise(ends)]
     return mark_multiple(parts, name + "Backward0")
 
 
@@ -639,8 +661,8 @@ def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) ->
         raise RuntimeError(f"split_with_sizes expects split_sizes have only non-negative entries, but got "
                            f"split_sizes={list(sizes)}")
     if sum(sizes) != n:
-        raise RuntimeError(f"split_with_sizes expects split_sizes to sum exactly to {n} (input tensor's size at dimension "
-                           f"{dim}), but got split_sizes={list(sizes)}")
+        raise RuntimeError(f"split_with_sizes expects split_sizes to sum exactly to {n} (input tensor's size at "
+                           f"dimension {dim}), but got split_sizes={list(sizes)}")
     return _parts(input, dim, sizes, "SplitWithSizes")
 
 
@@ -668,8 +690,9 @@ def tensor_split(input: Tensor, indices_or_sections: Ints | Tensor | None = None
     n = input.array.shape[dim]
     if isinstance(given, Variable):
         if given.array.dtype != np.int64 or given.array.ndim > 1:
-            raise RuntimeError("tensor_split expected tensor_indices_or_sections to be a zero-dimensional or one-dimensional "
-                               f"tensor of dtype long, but got a {given.array.ndim}-D tensor of dtype {given.dtype}")
+            raise RuntimeError("tensor_split expected tensor_indices_or_sections to be a zero-dimensional or "
+                               f"one-dimensional tensor of dtype long, but got a {given.array.ndim}-D tensor of dtype "
+                               f"{given.dtype}")
         given = given.array.tolist()
     if isinstance(given, Sequence):
         cuts = list(given)
@@ -684,14 +707,14 @@ def _split_along(name: str, dim_for, least: int):
     def f(input: Tensor, indices_or_sections: Ints) -> tuple[Tensor, ...]:
         n = input.array.ndim
         if n < least:
-            raise RuntimeError(f"torch.{name} requires a tensor with at least {least} dimension, but got a tensor with {n} "
-                               "dimensions!")
+            raise RuntimeError(f"torch.{name} requires a tensor with at least {least} dimension, but got a tensor with "
+                               f"{n} dimensions!")
         dim = dim_for(n)
         if not isinstance(indices_or_sections, Sequence):
             size = input.array.shape[dim]
             if indices_or_sections == 0 or size % indices_or_sections:
-                raise RuntimeError(f"torch.{name} attempted to split along dimension {dim}, but the size of the dimension "
-                                   f"{size} is not divisible by the split_size {indices_or_sections}!")
+                raise RuntimeError(f"torch.{name} attempted to split along dimension {dim}, but the size of the "
+                                   f"dimension {size} is not divisible by the split_size {indices_or_sections}!")
         return tensor_split(input, indices_or_sections, dim)
     f.__name__ = f.__qualname__ = name
     return f
@@ -744,7 +767,8 @@ def select(input: Tensor, dim: int, index: int) -> Tensor:
     dim, i = dim_of(dim, input.array.ndim), as_int("select", "index", index)
     n = input.array.shape[dim]
     if not -n <= i < n:
-        raise IndexError(f"select(): index {i} out of range for tensor of size {list(input.array.shape)} at dimension {dim}")
+        raise IndexError(f"select(): index {i} out of range for tensor of size {list(input.array.shape)} at dimension "
+                         f"{dim}")
     return named(basic_index(input, (slice(None),) * dim + (i,)), "Select")
 
 
@@ -933,8 +957,9 @@ def _reshaped(op):
 class Methods:
     __slots__ = ()
 
-    reshape, reshape_as, view, view_as, flatten, ravel, unflatten = reshape, reshape_as, view, view_as, flatten, ravel, unflatten
-    squeeze, unsqueeze, transpose, swapaxes, swapdims, t, adjoint = squeeze, unsqueeze, transpose, swapaxes, swapdims, t, adjoint
+    reshape, reshape_as, view, view_as = reshape, reshape_as, view, view_as
+    flatten, ravel, unflatten, squeeze, unsqueeze = flatten, ravel, unflatten, squeeze, unsqueeze
+    transpose, swapaxes, swapdims, t, adjoint = transpose, swapaxes, swapdims, t, adjoint
     permute, movedim, moveaxis = permute, movedim, moveaxis
     expand, expand_as, broadcast_to, repeat, tile = expand, expand_as, broadcast_to, repeat, tile
     repeat_interleave = repeat_interleave
@@ -951,9 +976,9 @@ class Methods:
     def T(self) -> Tensor:
         """The dimensions in reverse order."""
         if self.array.ndim not in (0, 2):
-            warnings.warn("The use of `x.T` on tensors of dimension other than 2 to reverse their shape is deprecated. Consider "
-                          "`x.mT` to transpose batches of matrices or `x.permute(*torch.arange(x.ndim - 1, -1, -1))` to "
-                          "reverse the dimensions of a tensor.", stacklevel=2)
+            warnings.warn("The use of `x.T` on tensors of dimension other than 2 to reverse their shape is deprecated. "
+                          "Consider `x.mT` to transpose batches of matrices or `x.permute(*torch.arange(x.ndim - 1, "
+                          "-1, -1))` to reverse the dimensions of a tensor.", stacklevel=2)
         return permute_dims(self, tuple(range(self.array.ndim))[::-1])
 
     @property

@@ -45,8 +45,9 @@ def _parts(packed, m: int):
 
 
 def _of_svd(g, input, out):
-    """A = U S V^T. The antisymmetric parts of U^T dU and V^T dV, divided by differences of squares s_j^2 - s_i^2, are what
-    rotates the singular vectors among themselves; what of dU and dV lies outside their span enters divided by s."""
+    """A = U S V^T. The antisymmetric parts of U^T dU and V^T dV, divided by differences of squares s_j^2 - s_i^2, are
+    what rotates the singular vectors among themselves; what of dU and dV lies outside their span enters divided by
+    s."""
     m, n = input.shape[-2:]
     (u, s, v), (gu, gs, gv) = _parts(out, m), _parts(g, m)
     ut, vt = swap_dims(u, -2, -1), swap_dims(v, -2, -1)
@@ -55,7 +56,8 @@ def _of_svd(g, input, out):
     eye = eye if isinstance(s, np.ndarray) else new_tensor(eye)
     gaps = s * s - swap_dims(s * s, -2, -1) + eye
     pu, pv = matrix_product(ut, gu), matrix_product(vt, gv)
-    inner = ((pu - swap_dims(pu, -2, -1)) / gaps * s + swap_dims(s, -2, -1) * ((pv - swap_dims(pv, -2, -1)) / gaps) + gs * eye)
+    turn_u, turn_v = ((p - swap_dims(p, -2, -1)) / gaps for p in (pu, pv))
+    inner = turn_u * s + swap_dims(s, -2, -1) * turn_v + gs * eye
     total = matrix_product(matrix_product(u, inner), vt)
     if m > k:
         total = total + matrix_product((gu - matrix_product(u, pu)) / s, vt)

@@ -19,8 +19,8 @@ def zeros_for(g, shape: tuple) -> np.ndarray:
            base=lambda g, steps: write(g, 0.0, steps),
            value=lambda g, steps: take_view(g, steps))
 def write(base, value, steps):
-    """A copy of the base with the view that `steps` lead to replaced. It is the history of a base after a write in place
-    through a view; and written into zeros, the vjp of taking that view."""
+    """A copy of the base with the view that `steps` lead to replaced. It is the history of a base after a write in
+    place through a view; and written into zeros, the vjp of taking that view."""
     out = base.copy(order="K") if isinstance(base, np.ndarray) else np.array(base)
     view = take_view(out, steps)
     if view is out or np.may_share_memory(view, out):
@@ -45,7 +45,8 @@ def strided(array: np.ndarray, shape, strides) -> np.ndarray:
         memory = memory.base
         if not isinstance(memory, np.ndarray):
             return as_strided(array, shape, strides)
-    return np.ndarray(shape, array.dtype, memory, address(array) - address(memory) if memory is not array else 0, strides)
+    skip = address(array) - address(memory) if memory is not array else 0
+    return np.ndarray(shape, array.dtype, memory, skip, strides)
 
 
 def address(array: np.ndarray) -> int:
@@ -68,7 +69,8 @@ def _unit_strides(array):
     return strided(array, shape, strides)
 
 
-@view_primitive("Diagonal", input=lambda g, offset, dim1, dim2, shape: _back(g, shape, diagonal_view, offset, dim1, dim2))
+@view_primitive("Diagonal", input=lambda g, offset, dim1, dim2, shape: _back(
+    g, shape, diagonal_view, offset, dim1, dim2))
 def diagonal_view(input, offset, dim1, dim2):
     skip = (dim1, -offset) if offset < 0 else (dim2, offset)
     n, m = input.shape[dim1] + min(offset, 0), input.shape[dim2] - max(offset, 0)
