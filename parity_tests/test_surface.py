@@ -1,15 +1,17 @@
 """Every name that code written for torch reaches for exists, and takes what torch's signature says it takes.
 
-torch documents a signature in one of two places: a Python function has it, a compiled one opens its docstring with it.
-Both are read here, so that nothing about torch is written down twice but the names.
+A Python function of torch's has its signature; a compiled one has it in the type stubs that are generated from torch's
+own list of operators (its docstring often gives other names than it takes). Both are read here, so that nothing about
+torch is written down a second time but the names.
 """
 
 from __future__ import annotations
 
+import ast
 import functools
 import inspect
 import re
-from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -83,8 +85,8 @@ SPELLINGS = [
 LISTED = [prefix + name for prefix, names in NAMES.items() for name in names.split()]
 SURFACE = list(dict.fromkeys(LISTED + SPELLINGS))
 
-# Keywords of torch's that mean nothing on one device with strided memory, or that torch itself has deprecated. `out`
-# is asked for where torch's OpInfo tests it, by test_opinfo.py; elsewhere a result is returned.
+# Keywords of torch's that mean nothing on one device with strided memory, or that torch itself has deprecated. `out` is
+# asked for where torch's OpInfo tests it, by test_opinfo.py; elsewhere a result is returned.
 WITHOUT_MEANING = {"pin_memory", "layout", "memory_format", "size_average", "reduce", "names", "non_blocking", "out"}
 
 
@@ -104,35 +106,76 @@ def test_exists(name: str) -> None:
 # ------------------------------------------------------------------------------------------------ signatures
 
 
-def documented(name: str) -> Iterator[list[tuple[str, bool, bool]]]:
-    """torch's signatures of a name, each a list of (parameter, whether by position, whether it may be left out)."""
+Parameters = list[tuple[str, bool, bool]]  # (name, whether by position, whether it may be left out)
+
+
+# Where torch itself, called, is at odds with its stubs.
+WRONG_STUBS: dict[str, list[Parameters]] = {
+    "tensor": [
+        [("data", True, False), ("dtype", False, True), ("device", False, True), ("requires_grad", False, True)]
+    ],
+    "Tensor.new_tensor": [[("data", True, False), ("dtype", False, True), ("requires_grad", False, True)]],
+    "Tensor.requires_grad_": [[("requires_grad", True, True)]],
+    "linspace": [[("start", True, False), ("end", True, False), ("steps", True, False), ("dtype", False, True)]],
+}
+
+
+@functools.cache
+def stubs() -> dict[str, list[Parameters]]:
+    """All overloads of torch's compiled functions and methods."""
+    found: dict[str, list[Parameters]] = {}
+    folder = Path(torch.__file__).parent / "_C"
+    functions = ast.parse((folder / "_VariableFunctions.pyi").read_text(encoding="utf-8")).body
+    classes = ast.parse((folder / "__init__.pyi").read_text(encoding="utf-8")).body
+    methods = next(c for c in classes if isinstance(c, ast.ClassDef) and c.name == "TensorBase").body
+    for prefix, body in (("", functions), ("Tensor.", methods)):
+        for f in body:
+            if isinstance(f, ast.FunctionDef) and (parameters := overload(f.args, bool(prefix))) is not None:
+                found.setdefault(prefix + f.name, []).append(parameters)
+    return found
+
+
+def overload(args: ast.arguments, method: bool) -> Parameters | None:
+    """One overload's parameters; None for those with named dimensions, or in an order that torch has deprecated."""
+    positional = [*args.posonlyargs, *args.args]
+    required = len(positional) - len(args.defaults)
+    parameters = [(p.arg, True, k >= required) for k, p in enumerate(positional)][method:]
+    parameters += [(p.arg, False, d is not None) for p, d in zip(args.kwonlyargs, args.kw_defaults, strict=True)]
+    if any(p.annotation is not None and "EllipsisType" in ast.unparse(p.annotation) for p in positional):
+        return None
+    deprecated = any(by_position and p in {"self", "alpha", "beta"} for p, by_position, _ in parameters)
+    return None if deprecated else parameters
+
+
+def documented(name: str) -> list[Parameters]:
+    """torch's signatures of a name."""
+    if name in WRONG_STUBS:
+        return WRONG_STUBS[name]
     target = resolve(torch, name)
+    if name in stubs():
+        return stubs()[name]
     if is_python(target):
         parameters = list(inspect.signature(target).parameters.values())
         if name.startswith(("Tensor.", "nn.Module.")):
             parameters = parameters[1:]
-        yield [
-            (p.name, p.kind is not p.KEYWORD_ONLY, p.default is not p.empty)
-            for p in parameters
-            if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and not p.name.startswith("_")
+        if all(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters) and parameters:
+            return []
+        return [
+            [
+                (p.name, p.kind is not p.KEYWORD_ONLY, p.default is not p.empty)
+                for p in parameters
+                if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and not p.name.startswith("_")
+            ]
         ]
-        return
-    # A docstring may document several overloads, each on a line of its own: `max(input, dim, keepdim=False) -> ...`.
+    # What is compiled and in no stub (some of nn.functional) opens its docstring with its signature.
     base = re.escape(name.rpartition(".")[2])
-    signatures = rf"^\s*(?:\.\. function:: )?(?:[a-z.]+\.)?{base}\(([^()]*(?:\([^()]*\)[^()]*)*)\)\s*(?:->|$)"
-    for text in re.findall(signatures, target.__doc__ or "", re.MULTILINE):
-        parameters, positional = [], True
-        for part in re.split(r",\s*(?![^(\[]*[)\]])", text):
-            part = part.strip()
-            if part in {"*", "/", ""}:
-                positional = positional and part != "*"
-            elif not part.startswith("*"):
-                parameter, _, default = re.sub(r"^[A-Z]\w*(?:\[\w+\])? ", "", part).partition("=")
-                parameters.append((parameter.split(":")[0].strip(), positional, bool(default)))
-            else:  # *size, *tensors: what follows goes by name
-                positional = False
-        if all(p.isidentifier() for p, _, _ in parameters):
-            yield parameters
+    text = re.match(rf"\s*{base}\((.*?)\)\s*->", target.__doc__ or "", re.DOTALL)
+    if text is None or "(" in text[1]:
+        return []
+    parts = [part.strip().partition("=") for part in text[1].split(",")]
+    names = [part for part, _, _ in parts]
+    bar = names.index("*") if "*" in names else len(names)
+    return [[(part, k < bar, bool(eq)) for k, (part, eq, _) in enumerate(parts) if part != "*"]]
 
 
 def is_python(target: Any) -> bool:
@@ -140,7 +183,7 @@ def is_python(target: Any) -> bool:
 
 
 CALLABLE = [name for name in SURFACE if callable(resolve(torch, name)) and "__" not in name]
-WITH_SIGNATURE = [name for name in CALLABLE if any(True for _ in documented(name))]
+WITH_SIGNATURE = [name for name in CALLABLE if documented(name)]
 
 
 @pytest.mark.parametrize("name", WITH_SIGNATURE)
