@@ -381,20 +381,21 @@ def logsumexp(input: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
     return logsumexp_over(to_floating(input), dims_of(dim, input.array.ndim), keepdim)
 
 
-@reduction
-def softmax(input: Tensor, dim: int, dtype: dtypes.dtype | None = None) -> Tensor:
-    x = _as(dtype, input)
-    if x.array.dtype.kind != "f":
-        refuse("softmax_lastdim_kernel_impl", "biu", x)
-    return softmax_along(x, dim_of(dim, x.array.ndim))
+def _softmax(name: str, along: Callable) -> Callable:
+    @reduction
+    def op(input: Tensor, dim: int, dtype: dtypes.dtype | None = None) -> Tensor:
+        x = _as(dtype, input)
+        dim = dim_of(dim, x.array.ndim)
+        if x.array.dtype.kind != "f":
+            if not x.array.size:
+                return x.clone()
+            refuse(f"{name}_lastdim_kernel_impl", "biu", x)
+        return along(x, dim)
+    op.__name__ = op.__qualname__ = name
+    return op
 
 
-@reduction
-def log_softmax(input: Tensor, dim: int, dtype: dtypes.dtype | None = None) -> Tensor:
-    x = _as(dtype, input)
-    if x.array.dtype.kind != "f":
-        refuse("log_softmax_lastdim_kernel_impl", "biu", x)
-    return log_softmax_along(x, dim_of(dim, x.array.ndim))
+softmax, log_softmax = _softmax("softmax", softmax_along), _softmax("log_softmax", log_softmax_along)
 
 
 # ---- sorting ----------------------------------------------------------------------------------------------------
@@ -608,6 +609,7 @@ def searchsorted(sorted_sequence: Tensor, input: Tensor | float, *, out_int32: b
                  side: str | None = None, sorter: Tensor | None = None) -> Tensor:
     """Where in the (last dimension of the) sorted sequence each value would be put in: before its equals, or behind."""
     check_tensors("searchsorted", sorted_sequence=sorted_sequence)
+    refuse("searchsorted_out_cpu", "b", sorted_sequence)
     a, x = sorted_sequence.array, input.array if isinstance(input, Variable) else np.asarray(input)
     if problem := _search_problem(a, x, isinstance(input, Variable), right, side, sorter):
         raise RuntimeError(f"torch.searchsorted(): {problem}")
