@@ -1,1 +1,5 @@
-"""Fused, blocked and threaded NumPy code, where a plain expression is too slow or too inexact."""
+"""Kernels: what NumPy has not (erf, torch's normal numbers, sums in order), and fused forms of frequent compositions.
+
+A fused op is one primitive with hand-written vjps in the place of several; each says which composition it replaces, and
+is tested against it.
+"""

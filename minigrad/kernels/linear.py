@@ -1,0 +1,36 @@
+"""A linear layer as one op: y = x W^T + b, over however many leading dimensions x has.
+
+Composed, it is a transpose, a matrix product, an addition and two reshapes; most of a small model's calls are this one.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..graph import primitive
+from ..ops.matmul import matrix_product
+from ..ops.shape import reshape_to, swap_dims
+
+
+# With the batch folded into rows, Y = X W^T + b, and so dX = G W, dW = G^T X, db = the sum of G's rows. The first is
+# this op again, the last is left to the walk, which sums what was broadcast.
+@primitive("Addmm",
+           input=lambda g, weight: affine(g, swap_dims(weight, 0, 1), None),
+           weight=lambda g, input: matrix_product(swap_dims(_rows(g), 0, 1), _rows(input)),
+           bias=lambda g: g)
+def affine(input, weight, bias):
+    """input (..., n), weight (m, n), bias (m,) or None -> (..., m)"""
+    out = matrix_product(_rows(input), weight.T)
+    if input.ndim != 2:
+        out = out.reshape(*input.shape[:-1], weight.shape[0])
+    if bias is not None:
+        out = np.add(out, bias, out=out) if bias.shape == (out.shape[-1],) else out + bias
+    return out
+
+
+def _rows(x):
+    """All leading dimensions as one."""
+    shape = x.shape
+    return x if len(shape) == 2 else reshape_to(x, (math.prod(shape[:-1]), shape[-1]))

@@ -1,0 +1,210 @@
+"""Normalisation: to mean 0 and variance 1 over some dimensions, or to length 1."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from ... import dtypes
+from ...composed.shape import reshape
+from ...graph import Tensor
+from ...modes import no_grad
+from ...ops.elementwise import cast, named, promoted, rsqrt
+from ...ops.logic import check_tensors
+from ...ops.reduce import mean_over, sum_over, var_over
+from ...ops.shape import reshape_to
+from .common import kernel, require_floating
+
+
+def _standardised(x, dims: tuple, eps: float):
+    """x with mean 0 and variance 1 over the dimensions."""
+    centred = x - mean_over(x, dims, True)
+    return centred * rsqrt(mean_over(centred * centred, dims, True) + eps)
+
+
+def _scaled(x, weight, bias):
+    x = x if weight is None else x * weight
+    return x if bias is None else x + bias
+
+
+def _last_dims(function: str, input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None, bias: Tensor | None,
+               star: str) -> tuple[int, ...]:
+    """The dimensions that have the normalized_shape: the last ones."""
+    if not isinstance(normalized_shape, list | tuple):
+        raise TypeError(f"{function}(): argument 'normalized_shape' (position 2) must be tuple of ints, not "
+                        f"{type(normalized_shape).__name__}")
+    shape = tuple(normalized_shape)
+    if not shape:
+        raise RuntimeError("Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one element, but "
+                           "got normalized_shape = []")
+    for name, x in (("weight", weight), ("bias", bias)):
+        if x is not None and x.array.shape != shape:
+            raise RuntimeError(f"Expected {name} to be of same shape as normalized_shape, but got {name} of shape "
+                               f"{list(x.shape)} and normalized_shape = {list(shape)}")
+    n = input.array.ndim
+    if input.array.shape[max(n - len(shape), 0):] != shape:
+        wanted = ", ".join(map(str, shape))
+        raise RuntimeError(f"Given normalized_shape={list(shape)}, expected input with shape [*{star}{wanted}], but got input "
+                           f"of size{list(input.shape)}")
+    return tuple(range(n - len(shape), n))
+
+
+def _one_dtype(input: Tensor, *parameters: Tensor | None) -> None:
+    for p in parameters:
+        if p is not None and p.array.dtype != input.array.dtype and not (
+                input.array.dtype == np.float16 and p.array.dtype == np.float32):
+            raise RuntimeError(f"mixed dtype (CPU): expect parameter to have scalar type of {input.dtype.tensor_type}")
+
+
+@kernel("NativeLayerNorm")
+def _layer_norm(input, dims, weight, bias, eps):
+    return _scaled(_standardised(input, dims, eps), weight, bias)
+
+
+def layer_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, bias: Tensor | None = None,
+               eps: float = 1e-5) -> Tensor:
+    """Mean 0 and variance 1 over the last dimensions, then times weight, plus bias"""
+    check_tensors("layer_norm", input=input)
+    dims = _last_dims("layer_norm", input, normalized_shape, weight, bias, ", ")
+    require_floating("layer_norm", "LayerNormKernelImpl", input)
+    _one_dtype(input, weight, bias)
+    return _layer_norm(input, dims, weight, bias, eps)
+
+
+def rms_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None) -> Tensor:
+    """Mean square 1 over the last dimensions, then times weight; eps is the dtype's own if none is given"""
+    check_tensors("rms_norm", input=input)
+    dims = _last_dims("rms_norm", input, normalized_shape, weight, None, "")
+    require_floating("rms_norm", "rms_norm", input)
+    dtype = input.array.dtype
+    x = cast(input, np.dtype(np.float32)) if dtype == np.float16 else input
+    if eps is None:
+        eps = float(np.finfo(x.array.dtype).eps)
+    x = x * rsqrt(mean_over(x * x, dims, True) + eps)
+    if weight is not None:
+        x, weight = promoted(x, weight)
+        x = x * weight
+    return x if dtype != np.float16 else cast(x, dtype)
+
+
+@kernel("NativeGroupNorm")
+def _group_norm(input, groups, weight, bias, eps):
+    shape = input.array.shape
+    grouped = reshape_to(input, (shape[0], groups, math.prod(shape[1:]) // groups))
+    x = reshape_to(_standardised(grouped, (2,), eps), shape)
+    per_channel = (shape[1],) + (1,) * (len(shape) - 2)
+    return _scaled(x, *(p if p is None else reshape_to(p, per_channel) for p in (weight, bias)))
+
+
+def group_norm(input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None,
+               eps: float = 1e-5) -> Tensor:
+    """Mean 0 and variance 1 over each group of channels (dimension 1), then times weight, plus bias, by channel"""
+    check_tensors("group_norm", input=input)
+    shape = input.array.shape
+    if len(shape) < 2:
+        raise RuntimeError(f"Expected at least 2 dimensions for input tensor but received {len(shape)}")
+    _more_than_one([shape[0] * shape[1] // num_groups, num_groups, *shape[2:]])
+    if num_groups <= 0:
+        raise RuntimeError(f"Expected num groups to be greater than 0, got {num_groups}")
+    if shape[1] % num_groups:
+        raise RuntimeError("Expected number of channels in input to be divisible by num_groups, but got input of shape "
+                           f"{list(shape)} and num_groups={num_groups}")
+    for name, p in (("weight", weight), ("bias", bias)):
+        if p is not None and p.array.shape != shape[1:2]:
+            raise RuntimeError(f"Expected {name} to be a vector of size equal to the number of channels in input, but got "
+                               f"{name} of shape {list(p.shape)} and input of shape {list(shape)}")
+    require_floating("group_norm", "GroupNormKernelImpl", input)
+    _one_dtype(input, weight, bias)
+    return _group_norm(input, num_groups, weight, bias, eps)
+
+
+def _more_than_one(size: Sequence[int]) -> None:
+    """A single value has no variance."""
+    if math.prod((size[0], *size[2:])) == 1:
+        raise ValueError(f"Expected more than 1 value per channel when training, got input size {size}")
+
+
+@kernel("NativeBatchNorm")
+def _batch_norm(input, mean, var, weight, bias, eps):
+    """By the given statistics, or the batch's own."""
+    n = input.array.ndim
+    per_channel = (-1,) + (1,) * (n - 2)
+    mean, var, weight, bias = (p if p is None else reshape(p, per_channel) for p in (mean, var, weight, bias))
+    x = (input - mean) * rsqrt(var + eps) if mean is not None else _standardised(input, (0, *range(2, n)), eps)
+    return _scaled(x, weight, bias)
+
+
+def batch_norm(input: Tensor, running_mean: Tensor | None, running_var: Tensor | None, weight: Tensor | None = None,
+               bias: Tensor | None = None, training: bool = False, momentum: float = 0.1, eps: float = 1e-5) -> Tensor:
+    """Mean 0 and variance 1 in each channel (dimension 1) over the batch; or, outside of training, by the running
+    statistics, which training keeps up"""
+    check_tensors("batch_norm", input=input)
+    if training:
+        _more_than_one(input.size())
+    shape = input.array.shape
+    channels = shape[1] if len(shape) > 1 else 0
+    for name, p in (("running_mean", running_mean), ("running_var", running_var), ("weight", weight), ("bias", bias)):
+        if p is None:
+            if not training and name.startswith("running"):
+                raise RuntimeError(f"{name} must be defined in evaluation mode")
+        elif p.array.size != channels:
+            raise RuntimeError(f"{name} should contain {channels} elements not {p.array.size}")
+    require_floating("batch_norm", "batch_norm", input)
+    _one_dtype(input, running_mean, running_var, weight, bias)
+    if not training:
+        return _batch_norm(input, running_mean, running_var, weight, bias, eps)
+    if running_mean is not None or running_var is not None:
+        _keep_up(input, running_mean, running_var, momentum)
+    return _batch_norm(input, None, None, weight, bias, eps)
+
+
+def _keep_up(input: Tensor, running_mean: Tensor | None, running_var: Tensor | None, momentum: float) -> None:
+    """Move the running statistics towards those of the batch; the variance without bias."""
+    with no_grad():
+        x = input if input.array.dtype != np.float16 else cast(input, np.dtype(np.float32))
+        dims = (0, *range(2, x.array.ndim))
+        for running, new in ((running_mean, mean_over(x, dims, False)), (running_var, var_over(x, dims, 1, False))):
+            if running is not None:
+                running.copy_(running * (1 - momentum) + new * momentum)
+
+
+# ---- to length 1 ------------------------------------------------------------------------------------------------
+
+def normalize(input: Tensor, p: float = 2.0, dim: int | Sequence[int] = 1, eps: float = 1e-12,
+              out: Tensor | None = None) -> Tensor:
+    """input / max(|input|, eps), with the p-norm along a dimension"""
+    check_tensors("normalize", input=input)
+    if input.array.dtype.kind != "f":
+        raise RuntimeError("linalg.vector_norm: Expected a floating point or complex tensor as input. Got "
+                           f"{input.dtype.tensor_type}")
+    result = input / input.norm(p, dim, keepdim=True).clamp_min(eps)
+    return result if out is None else out.copy_(result)
+
+
+def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
+    """x1 . x2 / (max(|x1|, eps) max(|x2|, eps)) along a dimension"""
+    check_tensors("cosine_similarity", x1=x1, x2=x2)
+    common = dtypes.result_numpy((x1.array, x2.array))
+    if common.kind != "f":
+        raise RuntimeError("expected common dtype to be floating point, yet common dtype is "
+                           f"{dtypes.of(common).tensor_type}")
+    x1, x2 = promoted(x1, x2)
+    shape = np.broadcast_shapes(x1.array.shape, x2.array.shape)
+    x1, x2 = x1.expand(shape), x2.expand(shape)
+    product = _directions(x1, dim, eps) * _directions(x2, dim, eps)
+    dims = (dim % max(len(shape), 1),) if shape else ()
+    return named(sum_over(product, dims, False), "SumBackward1")
+
+
+def _directions(x, dim: int, eps: float):
+    norm = x.norm(2, dim, keepdim=True).clone()
+    with no_grad():                           # the bound is on the value alone: the norm's gradient passes
+        norm.clamp_min_(eps)
+    return x / norm
+
+
+def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
+    """The p-norm of x1 - x2 + eps along the last dimension"""
+    return (x1 - x2 + eps).norm(p, -1, keepdim=keepdim)
