@@ -177,10 +177,15 @@ def rsub(input: Tensor, other: Tensor | Number, *, alpha: Number = 1) -> Tensor:
     return (_rsub_tensor if isinstance(other, Variable) else _rsub_number)(input, other, alpha)
 
 
-def div(input: Tensor | Number, other: Tensor | Number, *, rounding_mode: str | None = None) -> Tensor:
+_NOT_GIVEN = "not given"                        # torch names the node differently if None is
+
+
+def div(input: Tensor | Number, other: Tensor | Number, *, rounding_mode: str | None = _NOT_GIVEN) -> Tensor:
     """input / other, rounded towards zero ("trunc") or down ("floor") if asked to."""
-    if rounding_mode is None:
+    if rounding_mode is _NOT_GIVEN:
         return true_divide(input, other)
+    if rounding_mode is None:
+        return named(true_divide(input, other), "DivBackward2")
     if rounding_mode not in ("trunc", "floor"):
         raise RuntimeError("div expected rounding_mode to be one of None, 'trunc', or 'floor' but found "
                            f"'{rounding_mode}'")
@@ -246,6 +251,8 @@ def _lerp(input, end, weight):
 @composite
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
     """input + value * tensor1 * tensor2."""
+    check_tensors("addcmul", input=input, tensor1=tensor1, tensor2=tensor2)
+    refuse("addcmul_cpu_out", "b", input, tensor1, tensor2)
     input, tensor1, tensor2 = promoted(input, tensor1, tensor2)
     value = value if input.array.dtype.kind == "f" else int(value)
     return input + (tensor1 * tensor2 if value == 1 else value * tensor1 * tensor2)
@@ -253,6 +260,7 @@ def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 
 
 def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
     """input + value * tensor1 / tensor2."""
+    check_tensors("addcdiv", input=input, tensor1=tensor1, tensor2=tensor2)
     if "f" not in kinds(tensor1, tensor2):
         raise RuntimeError("Integer division with addcdiv is not supported: use (input + value * torch.trunc(tensor1 / "
                            "tensor2)).to(input.dtype), or (input + value * tensor1 / tensor2) for a true division")
@@ -280,7 +288,10 @@ logaddexp2 = _of_two_tensors("logaddexp2", _logaddexp2, forbidden="biu")
 def xlogy(input: Tensor | Number, other: Tensor | Number) -> Tensor:
     """input * ln(other), and 0 where the input is 0."""
     which = 2 if not isinstance(other, Variable) else 1 if not isinstance(input, Variable) else 0
-    return named(_xlogy(*promoted(input, other, floating=True)), f"XlogyBackward{which}")
+    input, other = promoted(input, other, floating=True)
+    dtype = (input if which == 2 else other).array.dtype
+    return named(_xlogy(*(x if isinstance(x, Variable) else np.asarray(x, dtype) for x in (input, other))),
+                 f"XlogyBackward{which}")
 
 
 # ---- choice -----------------------------------------------------------------------------------------------------
@@ -329,6 +340,8 @@ def clamp(input: Tensor, min: Tensor | Number | None = None, max: Tensor | Numbe
     if tensors and any(isinstance(x, Number) for x in (min, max)):
         raise TypeError("clamp(): min and max must both be Tensors, or both numbers")
     given = [x for x in (min, max) if x is not None]
+    if not tensors:
+        refuse("clamp_min_scalar_cpu" if max is None else "clamp_scalar_cpu", "b", input, *given)
     input, *given = promoted(input, *given)
     low, high = (given[0] if min is not None else None), (given[-1] if max is not None else None)
     return named(_clamp(input, low, high), "ClampBackward0" if tensors else "ClampBackward1")
@@ -336,11 +349,15 @@ def clamp(input: Tensor, min: Tensor | Number | None = None, max: Tensor | Numbe
 
 def clamp_min(input: Tensor, min: Tensor | Number) -> Tensor:
     check_tensors("clamp_min", input=input)
+    if not isinstance(min, Variable):
+        refuse("clamp_min_scalar_cpu", "b", input, min)
     return named(_clamp(*promoted(input, min), None), f"ClampMinBackward{isinstance(min, Variable):d}")
 
 
 def clamp_max(input: Tensor, max: Tensor | Number) -> Tensor:
     check_tensors("clamp_max", input=input)
+    if not isinstance(max, Variable):
+        refuse("clamp_max_scalar_cpu", "b", input, max)
     input, bound = promoted(input, max)
     return named(_clamp(input, None, bound), f"ClampMaxBackward{isinstance(max, Variable):d}")
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from .. import dtypes
 from ..graph import Tensor, Variable, composite, new_tensor, primitive
+from ..modes import mode as modes
 from ..ops.elementwise import _where, cast, isnan, named, refuse, sqrt_flat_at_zero, to_floating
 from ..ops.index import index_at
 from ..ops.logic import check_tensors, logical_not
@@ -135,6 +136,8 @@ def mean(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: dtype
 @reduction
 def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: dtypes.dtype | None = None) -> Tensor:
     x = _as(dtype, input, integers=True)
+    if x.array.dtype.kind != "f" and modes.grad and input.requires_grad:
+        raise RuntimeError(f"Autograd not support dtype: {x.dtype.tensor_type}")
     if dim is None:
         return named(prod_along(reshape_to(x, (x.array.size,)), 0, False), "ProdBackward0")
     return prod_along(x, dim_of(dim, x.array.ndim), keepdim)

@@ -347,7 +347,7 @@ def _power_slope(g, input, other):
 
 
 def _exponent_slope(g, input, other, out):
-    return where((input == 0) & (other >= 0), 0.0, g * (out * log(input)))
+    return g * where((input == 0) & (other >= 0), 0.0, out * log(input))
 
 
 @primitive("PowBackward1", input=_power_slope, other=_exponent_slope)
@@ -364,6 +364,8 @@ def _negative_powers(input, other):
 @primitive("PowBackward0", input=lambda g, input, exponent: zero(g) if exponent == 0 else
            g * (exponent * _pow_number(input, exponent - 1)))
 def _pow_number(input, exponent):
+    if input.dtype.kind == "b":
+        return input | (not exponent)
     short = _POWERS.get(exponent) if input.dtype.kind == "f" else None        # np.power is slow
     return short(input) if short else np.power(input, exponent)
 
@@ -386,7 +388,6 @@ def pow(input, exponent):
             return _pow(base, exponent)
         return _number_pow(np.asarray(base, exponent.array.dtype), exponent)
     base, exponent = promoted(input, exponent)
-    refuse("pow", "b", base)
     if base.array.dtype.kind in "iu" and exponent < 0:
         raise RuntimeError("Integers to negative integer powers are not allowed.")
     return _pow_number(base, exponent if isinstance(exponent, float) else exponent.item())
@@ -492,7 +493,7 @@ def _logaddexp2(input, other):
            input=lambda g, input, other: where((input == 0) & (other <= 0), 0.0, _xlogy(g, other)),
            other=lambda g, input, other: g * input / other)
 def _xlogy(input, other):
-    return np.where(np.isnan(other), other, np.where(input == 0, 0 * input, input * np.log(other)))
+    return np.where(np.isnan(other), other, np.where(input == 0, input.dtype.type(0), input * np.log(other)))
 
 
 # ---- choice -----------------------------------------------------------------------------------------------------
