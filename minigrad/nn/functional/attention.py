@@ -42,8 +42,13 @@ def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, attn
         query, key, value = (cast(t, np.dtype(np.float32)) for t in (query, key, value))
 
     width = query.array.shape[-1]
-    scores = matrix_product(query * ((1 / math.sqrt(width) if width else math.inf) if scale is None else scale),
-                            swap_dims(key, -2, -1))
+    if scale is None:
+        scale = 1 / math.sqrt(width) if width else math.inf
+    if flash:
+        scores = matrix_product(query, swap_dims(key, -2, -1)) * scale
+    else:                                          # roots on both sides are less likely to overflow
+        root = math.sqrt(abs(scale))
+        scores = matrix_product(query * math.copysign(root, scale), swap_dims(key, -2, -1) * root)
     if is_causal:
         rows, columns = scores.array.shape[-2:]
         scores = where(np.tri(rows, columns, dtype=bool), scores, -math.inf)

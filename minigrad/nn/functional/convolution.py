@@ -102,8 +102,10 @@ def _pad_by(mode: str, input, pads):
         for d, (front, back) in enumerate(pads):
             dim = x.array.ndim - 1 - d
             n = x.array.shape[dim]
-            before, behind = border(x, dim, max(front, 0), max(back, 0), n)
-            x = narrow_to(x, dim, max(-front, 0), max(n + min(front, 0) + min(back, 0), 0))
+            whole, kept = x, max(n + min(front, 0) + min(back, 0), 0)
+            x = narrow_to(x, dim, max(-front, 0), kept)
+            seen, n = (x, kept) if mode == "circular" else (whole, n)         # what wraps around is what is left of it
+            before, behind = border(seen, dim, max(front, 0), max(back, 0), n)
             start, end = before.shape[dim], before.shape[dim] + x.shape[dim]
             x = concatenate(dim, (0, start, end), before, x, behind)
         return x

@@ -153,6 +153,8 @@ def batch_norm(input: Tensor, running_mean: Tensor | None, running_var: Tensor |
             raise RuntimeError(f"{name} should contain {channels} elements not {p.array.size}")
     require_floating("batch_norm", "batch_norm", input)
     _one_dtype(input, running_mean, running_var, weight, bias)
+    if not input.array.size:
+        return _scaled(input.clone(), weight, bias)
     if not training:
         return _batch_norm(input, running_mean, running_var, weight, bias, eps)
     if running_mean is not None or running_var is not None:
