@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import sys
 import warnings
-import weakref
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 import numpy as np
 
 from .graph import Node, Tensor, Variable, new_tensor
 from .modes import (Quiet, Settings, enable_grad, inference_mode, is_grad_enabled, is_inference_mode_enabled, mode, no_grad,
                     set_grad_enabled)
+from .views import check_memory
 
 # ---- the walk ---------------------------------------------------------------------------------------------------
 
@@ -39,18 +40,24 @@ def walk(roots: Sequence, gradients: Sequence, retain_graph: bool, create_graph:
             for node in order:
                 if node not in pending or not wanted(node):
                     continue
-                g = pending.pop(node)
+                g, leaf = pending.pop(node), isinstance(node, Variable)
+                ends = False
+                if targets is not None and node in targets:
+                    ends = not (accumulate if leaf else any(map(wanted, node.edges())))
+                    found[node] = g             # before its hooks, if the path goes on: as in torch
                 if node.hooks is not None:
                     g = _run_hooks(node.hooks, g)
-                if targets is not None and node in targets:
+                if not leaf and node.retain is not None and (t := node.retain()) is not None:
+                    _add_to_grad(t, g)
+                if ends:
                     found[node] = g
-                if isinstance(node, Variable):
+                    continue
+                if leaf:
                     if accumulate:
                         _accumulate(node, g)
                     continue
-                if node.retain is not None and (t := node.retain()) is not None:
-                    t._grad = g if isinstance(g, Variable) else new_tensor(np.array(g))
-                for edge, gi in node.gradients(g, wanted, create_graph):
+                flow = node.gradients if node.extras is None else partial(_observed, node)
+                for edge, gi in flow(g, wanted, create_graph):
                     if gi is not None:
                         if mode.anomaly is not None:
                             suspect = _inspect(node, gi, suspect)
@@ -104,24 +111,32 @@ def _accumulate(leaf: Tensor, g) -> None:
     """leaf.grad += g. The first gradient becomes `.grad` itself if nobody else holds its memory, as in torch."""
     former = leaf._grad
     if isinstance(g, Variable):
-        leaf._grad = g if former is None else former + g
+        leaf._grad = g.clone() if former is None else former + g
     elif former is None:
-        leaf._grad = new_tensor(g if _is_ours(g, leaf) else _copy_like(leaf.array, g))
-    elif former._edge() is None and former._version is not None:
+        leaf._grad = new_tensor(g if g.strides == leaf.array.strides and _is_ours(g, 4) else _copy_like(leaf.array, g))
+    elif former._version is not None:
+        check_memory(former)
         np.add(former.array, g, out=former.array)
         former._version[0] += 1
     else:
         leaf._grad = new_tensor(np.asarray(former.array + g))
     if leaf.post_hooks is not None:
         for hook in tuple(leaf.post_hooks.values()):
-            hook(leaf)
+            if hook(leaf) is not None:
+                raise TypeError("hooks registered with register_post_accumulate_grad_hook should return None")
 
 
-def _is_ours(g, leaf: Tensor) -> bool:
-    """Whether the array g belongs to the walk alone: it owns its memory, and the references to it are those of walk,
-    of _accumulate, of this function, and of the call that counts."""
-    return (isinstance(g, np.ndarray) and g.base is None and g.strides == leaf.array.strides and g.flags.writeable
-            and sys.getrefcount(g) <= 4)
+def _add_to_grad(t: Tensor, g) -> None:
+    """What retain_grad asked for: t.grad += g, in an array that no other gradient shares."""
+    if t._grad is not None:
+        g = t._grad + (g if isinstance(g, Variable) else new_tensor(g))
+    t._grad = g if isinstance(g, Variable) else new_tensor(np.array(g))
+
+
+def _is_ours(g, references: int) -> bool:
+    """Whether the array g belongs to the walk alone: it owns its memory, and the references to it are those that the
+    caller accounts for, that of this function, and that of the call that counts."""
+    return isinstance(g, np.ndarray) and g.base is None and g.flags.writeable and sys.getrefcount(g) <= references
 
 
 def _copy_like(like: np.ndarray, g) -> np.ndarray:
@@ -140,8 +155,36 @@ def _run_hooks(hooks: dict, g):
                 raise TypeError(f"expected Tensor, but hook returned '{type(result).__name__}'")
             if result.array.shape != t.array.shape:
                 raise RuntimeError(f"hook has changed the size of value, from {t.array.shape} to {result.array.shape}")
+            if result.array.dtype != t.array.dtype:
+                raise RuntimeError(f"hook has changed the type of value (was {t.type()} got {result.type()})")
             t = result
     return t if isinstance(g, Variable) else t.array
+
+
+def _observed(node: Node, g, wanted: Callable, create_graph: bool) -> list:
+    """node.gradients, between the hooks of the node itself: they see, and may replace, tuples of gradients."""
+    def shown(x):
+        return x if x is None or isinstance(x, Variable) else new_tensor(np.asarray(x))
+
+    def replaced(new, old) -> list:
+        if not isinstance(new, tuple | list) or len(new) != len(old):
+            raise RuntimeError(f"a hook of {node.name()} must return None or a tuple of {len(old)} gradients")
+        return [x if create_graph or x is None else x.array for x in new]
+
+    for hook in tuple(node.extras.get("prehooks", {}).values()):
+        new = hook((shown(g),))
+        if new is not None:
+            g, = replaced(new, (g,))
+    entries = [entry for entry in node.inputs if wanted(entry[2])]
+    gradients = [gi for _, gi in node.gradients(g, wanted, create_graph)]
+    for hook in tuple(node.extras.get("hooks", {}).values()):
+        by_place = {entry[5]: shown(gi) for entry, gi in zip(entries, gradients, strict=True)}
+        places = node.places()
+        new = hook(tuple(by_place.get(place) for place in places), (shown(g),))
+        if new is not None:
+            by_place = dict(zip(places, replaced(new, places), strict=True))
+            gradients = [by_place[entry[5]] for entry in entries]
+    return [(entry[2], gi) for entry, gi in zip(entries, gradients, strict=True)]
 
 
 # ---- backward and grad ------------------------------------------------------------------------------------------
@@ -159,12 +202,16 @@ def backward(tensors: Tensor | Sequence[Tensor], grad_tensors: Tensor | Sequence
         for t in inputs:
             if not t.requires_grad:
                 raise RuntimeError("One of the differentiated Tensors does not require grad")
+            if t._node is not None:
+                t.retain_grad()
         targets = {t._edge() for t in inputs}
+    if create_graph:
+        warnings.warn("Using backward() with create_graph=True will create a reference cycle between the parameter and its "
+                      "gradient which can cause a memory leak. We recommend using autograd.grad when creating the graph to "
+                      "avoid this. If you have to use this function, make sure to reset the .grad fields of your parameters "
+                      "to None after use to break the cycle and avoid the leak.", stacklevel=3)
     roots, gradients = _start(outputs, grad_tensors, create_graph)
-    found = walk(roots, gradients, create_graph if retain_graph is None else retain_graph, create_graph, targets)
-    for t in inputs or ():
-        if t._node is not None and t._node in found:
-            _accumulate(t, found[t._node])
+    walk(roots, gradients, create_graph if retain_graph is None else retain_graph, create_graph, targets)
 
 
 def grad(outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor],
@@ -180,7 +227,7 @@ def grad(outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor],
         raise ValueError("Expected allow_unused to be True or not passed when materialize_grads=True, but got: "
                          "allow_unused=False.")
     if not inputs:
-        raise ValueError("grad requires non-empty inputs.")
+        raise RuntimeError("grad requires non-empty inputs.")
     for t in inputs:
         if not isinstance(t, Variable):
             raise TypeError(f"grad(): the inputs must be Tensors, not {type(t).__name__}")
@@ -189,7 +236,7 @@ def grad(outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor],
     roots, gradients = _start(outputs, grad_outputs, create_graph)
     found = walk(roots, gradients, create_graph if retain_graph is None else retain_graph, create_graph,
                  {t._edge() for t in inputs}, accumulate=False)
-    results, handed = [], set()
+    results, g = [], None
     for i, t in enumerate(inputs):
         g = found.get(t._edge())
         if g is None:
@@ -198,9 +245,7 @@ def grad(outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor],
                                    "Set allow_unused=True if this is the desired behavior.")
             g = np.zeros_like(t.array) if materialize_grads else None
         elif not isinstance(g, Variable):
-            fresh = isinstance(g, np.ndarray) and g.base is None and g.flags.writeable and id(g) not in handed
-            g = g if fresh and not any(g is s for s in gradients) else np.array(g)
-            handed.add(id(g))
+            g = g if _is_ours(g, 4) else np.array(g)          # held by `found`, and here
         results.append(g if g is None or isinstance(g, Variable) else new_tensor(g))
     return tuple(results)
 

@@ -122,7 +122,7 @@ class _OutputNode(Node):
 
 def _plain_node(cls: type[Node], inputs: list) -> Node:
     node = cls()
-    node.inputs, node.seq, node.hooks, node.retain = inputs, next_sequence(), None, None
+    node.inputs, node.seq, node.hooks, node.retain, node.extras = inputs, next_sequence(), None, None, None
     node.saved, node.versions = (), ()
     node.trace = forward_traceback() if mode.anomaly is not None else None
     return node

@@ -32,6 +32,7 @@ import numpy as np
 
 from . import dtypes
 from .modes import Quiet, mode
+from .utils.hooks import RemovableHandle, add_hook
 
 _HERE = os.path.dirname(__file__)
 
@@ -116,7 +117,7 @@ class Node:
     position), `saved` holds what the rules need, by position, the result last. A node knows its inputs' edges,
     never its result's tensor: there are no reference cycles, and the graph goes when its last tensor goes."""
 
-    __slots__ = ("__weakref__", "hooks", "inputs", "retain", "saved", "seq", "trace", "versions")
+    __slots__ = ("__weakref__", "extras", "hooks", "inputs", "retain", "saved", "seq", "trace", "versions")
     rules: tuple = ()           # (position of the input, rule, positions of what the rule needs)
     many = None                 # the same for each of a variadic op's *inputs, from a position on
 
@@ -128,7 +129,30 @@ class Node:
 
     @property
     def next_functions(self) -> tuple:
-        return tuple((e if isinstance(e, Node) else AccumulateGrad(e), 0) for e in self.edges())
+        edges = {entry[5]: entry[2] for entry in self.inputs}
+        return tuple((AccumulateGrad(e) if isinstance(e, Variable) else e, 0) for e in map(edges.get, self.places()))
+
+    def places(self) -> list[int]:
+        """The positions of the inputs that can have gradients, whether or not they want them."""
+        return sorted({rule[0] for rule in self.rules} | {entry[5] for entry in self.inputs})
+
+    def register_hook(self, hook: Callable[[tuple, tuple], tuple | None]) -> RemovableHandle:
+        """Call hook(gradients of the inputs, gradients of the outputs); it may return other gradients of the inputs."""
+        return add_hook(self._extra("hooks"), hook)
+
+    def register_prehook(self, hook: Callable[[tuple], tuple | None]) -> RemovableHandle:
+        """Call hook(gradients of the outputs) before the rules run; it may return other gradients."""
+        return add_hook(self._extra("prehooks"), hook)
+
+    @property
+    def metadata(self) -> dict:
+        """A place for anything."""
+        return self._extra("metadata")
+
+    def _extra(self, name: str) -> dict:
+        if self.extras is None:
+            self.extras = {}
+        return self.extras.setdefault(name, {})
 
     def edges(self) -> list:
         return [entry[2] for entry in self.inputs]
@@ -181,7 +205,7 @@ class _Nowhere(Node):
 
 
 NOWHERE = _Nowhere()
-NOWHERE.inputs, NOWHERE.seq, NOWHERE.hooks, NOWHERE.retain = [], 0, None, None
+NOWHERE.inputs, NOWHERE.seq, NOWHERE.hooks, NOWHERE.retain, NOWHERE.extras = [], 0, None, None, None
 
 
 class AccumulateGrad:
@@ -191,7 +215,7 @@ class AccumulateGrad:
         self.variable = variable
 
     def name(self) -> str:
-        return "AccumulateGrad"
+        return "torch::autograd::AccumulateGrad"
 
     next_functions = ()
 
@@ -310,7 +334,7 @@ def _record(node_class: type[Node], out: Tensor, args: Sequence, raw: list, firs
     if not inputs or out.array.dtype.kind != "f":
         return
     node = node_class()
-    node.inputs, node.seq, node.hooks, node.retain = inputs, next_sequence(), None, None
+    node.inputs, node.seq, node.hooks, node.retain, node.extras = inputs, next_sequence(), None, None, None
     node.trace = forward_traceback() if mode.anomaly is not None else None
     out._node = node
     saved, versions = [None] * (len(raw) + 1), []

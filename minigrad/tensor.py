@@ -171,6 +171,8 @@ class Tensor(elementwise.Methods, reduce.Methods, shape.Methods, index.Methods, 
     def data(self, value: Tensor) -> None:
         if not isinstance(value, Variable):
             raise TypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
+        if self._leaf and value.array.dtype.kind != "f":
+            raise RuntimeError("data set to a tensor that requires gradients must be floating point")
         self.array = value.array
 
     def retain_grad(self) -> None:

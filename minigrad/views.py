@@ -29,11 +29,11 @@ class View:
 
     def renew(self, view: Tensor) -> None:
         if self.base.requires_grad:
-            _check_kind(self, "and its base or another view of its base has been modified inplace")
+            _check_kind(view, self, "and its base or another view of its base has been modified inplace")
         self.seen = view._version[0]
         if self.base._edge() is not None:
             with enable_grad():
-                view._node = take_view(tensor_with_edge(self.base.array, self.base._edge()), self.steps)._node
+                rewrite_history(view, take_view(tensor_with_edge(self.base.array, self.base._edge()), self.steps)._node)
             if view._node is not None:
                 view._node.__class__ = renamed(type(view._node), "AsStrided")
 
@@ -72,6 +72,7 @@ def mark_view(out: Tensor, source: Tensor, op: Callable, args: Sequence) -> None
     base, steps, kind = source, (), None
     if source._view is not None:
         base, steps, kind = source._view.base, source._view.steps, source._view.kind
+        kind = 0 if isinstance(kind, int) else kind
     if kind is None:
         kind = "inference" if mode.inference else None if mode.grad else "no_grad"
     out._view = View(base, (steps, op, tuple(args)), out._version and out._version[0], kind)
@@ -82,7 +83,7 @@ def mark_multiple(views: Iterable[Tensor], name: str) -> tuple[Tensor, ...]:
     views = tuple(views)
     for i, v in enumerate(views):
         if isinstance(v, Variable) and v._view is not None:
-            v._view.kind = v._view.kind or f"Output {i} of {name}"
+            v._view.kind = i if v._view.kind is None else v._view.kind
     return views
 
 
@@ -91,9 +92,7 @@ def check_inplace(t: Tensor) -> None:
     if t._version is None and not mode.inference:
         raise RuntimeError("Inplace update to inference tensor outside InferenceMode is not allowed. You can make a clone "
                            "to get a normal tensor before doing inplace update.")
-    if t.array.size and any(n > 1 and s == 0 for n, s in zip(t.array.shape, t.array.strides, strict=True)):
-        raise RuntimeError("unsupported operation: more than one element of the written-to tensor refers to a single "
-                           "memory location. Please clone() the tensor before performing the operation.")
+    check_memory(t)
     if not mode.grad:
         return
     view = t._view
@@ -104,13 +103,48 @@ def check_inplace(t: Tensor) -> None:
         _check_view(t, view)
 
 
+def check_memory(t: Tensor) -> None:
+    if t.array.size and any(n > 1 and s == 0 for n, s in zip(t.array.shape, t.array.strides, strict=True)):
+        raise RuntimeError("unsupported operation: more than one element of the written-to tensor refers to a single "
+                           "memory location. Please clone() the tensor before performing the operation.")
+
+
+def rewrite_history(t: Tensor, node: Node | None) -> None:
+    """From now on t is what this node made; if it retains its gradient, then that of its new value."""
+    former = t._node
+    if former is not None and node is not None and former.retain is not None and former.retain() is t:
+        node.retain, former.retain = former.retain, None
+    t._node = node
+
+
+def check_overlap(t: Tensor, source: Tensor) -> None:
+    """Refuse, as torch does, to write where the values to be read partly lie: the same block of memory, laid out
+    otherwise or shifted. (The very same elements may be read and written.)"""
+    a, b = t.array, source.array
+    if a is b or not a.size or not b.size or not np.may_share_memory(a, b):
+        return
+    if _is_dense(a) and _is_dense(b) and (a.ctypes.data, a.strides, a.shape) != (b.ctypes.data, b.strides, b.shape):
+        raise RuntimeError("unsupported operation: some elements of the input tensor and the written-to tensor refer to a "
+                           "single memory location. Please clone() the tensor before performing the operation.")
+
+
+def _is_dense(a: np.ndarray) -> bool:
+    """Whether the elements fill a block of memory, in some order of the dimensions."""
+    step = a.itemsize
+    for stride, n in sorted((s, n) for s, n in zip(a.strides, a.shape, strict=True) if n != 1):
+        if stride != step:
+            return False
+        step *= n
+    return True
+
+
 def _check_view(t: Tensor, view: View) -> None:
-    _check_kind(view, "and is being modified inplace")
+    _check_kind(t, view, "and is being modified inplace")
     if view.base._leaf and view.base._node is None:
         raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
 
 
-def _check_kind(view: View, what: str) -> None:
+def _check_kind(t: Tensor, view: View, what: str) -> None:
     """Refuse to rewrite the history of a view that has none of its own."""
     if view.kind == "no_grad":
         raise RuntimeError(
@@ -118,9 +152,10 @@ def _check_kind(view: View, what: str) -> None:
             "error-prone, it is forbidden. You can clarify your code by moving both the view and the inplace either both "
             "inside the no_grad block (if you don't want the inplace to be tracked) or both outside (if you want the "
             "inplace to be tracked).")
-    if view.kind:
+    if isinstance(view.kind, int):
+        name = t._node.name().partition("Backward")[0] if t._node is not None else "a function"
         raise RuntimeError(
-            f"{view.kind} is a view {what}. This view is the output of a function that returns multiple views. Such "
+            f"Output {view.kind} of {name} is a view {what}. This view is the output of a function that returns multiple views. Such "
             "functions do not allow the output views to be modified inplace. You should replace the inplace operation by "
             "an out-of-place one.")
 
@@ -152,11 +187,9 @@ def assign(t: Tensor, compute: Callable[[], Tensor], write: Callable) -> Tensor:
     if t._version is not None:
         t._version[0] += 1
     if new_base is not None:
-        view.base._node = new_base._node
+        rewrite_history(view.base, new_base._node)
     elif node is not None and view is None:
-        if t._node is not None and t._node.retain and t._node.retain() is t:
-            node.retain, t._node.retain = t._node.retain, None
-        t._node = node
+        rewrite_history(t, node)
         if node.versions and node.versions[-1][1] is result._version:         # it saved its result: that is now t
             i, _, _, unpack = node.versions[-1]
             node.versions[-1] = (i, t._version, t._version[0], unpack)
