@@ -20,11 +20,12 @@ class View:
     """How to take a view again: `steps` lead from the base to it, as nested (earlier steps, op, arguments).
 
     After an in-place write through any of its views, a base has a new history, and every view of it gets a new one
-    when it is next asked for: that of the same steps from the base."""
+    when it is next asked for: that of the same steps from the base. `kind` is None where that is all; else why it may
+    not be: "no_grad" or "inference", where the view was taken, or its place among the results of one op."""
 
     __slots__ = ("base", "kind", "seen", "steps")
 
-    def __init__(self, base: Tensor, steps: tuple, seen: int | None, kind: str | None):
+    def __init__(self, base: Tensor, steps: tuple, seen: int | None, kind: str | int | None):
         self.base, self.steps, self.seen, self.kind = base, steps, seen, kind
 
     def renew(self, view: Tensor) -> None:
@@ -78,12 +79,12 @@ def mark_view(out: Tensor, source: Tensor, op: Callable, args: Sequence) -> None
     out._view = View(base, (steps, op, tuple(args)), out._version and out._version[0], kind)
 
 
-def mark_multiple(views: Iterable[Tensor], name: str) -> tuple[Tensor, ...]:
+def mark_multiple(views: Iterable[Tensor], name: str = "") -> tuple[Tensor, ...]:
     """Views that one op returned together, which torch does not let be written to in grad mode."""
     views = tuple(views)
     for i, v in enumerate(views):
         if isinstance(v, Variable) and v._view is not None:
-            v._view.kind = i if v._view.kind is None else v._view.kind
+            v._view.kind = v._view.kind if v._view.kind in ("no_grad", "inference") else i
     return views
 
 

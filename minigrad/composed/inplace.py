@@ -9,13 +9,16 @@ import numpy as np
 
 from ..graph import Tensor, Variable, primitive
 from ..ops.shape import write
-from ..views import assign
+from ..views import assign, check_overlap
 
 
 def inplace(op: Callable) -> Callable:
     """The in-place form of an op: op_(x, ...) has the value and the derivative of op(x, ...)."""
     @wraps(op)
     def op_(input, *args, **kwargs):
+        for a in args:
+            if isinstance(a, Variable):
+                check_overlap(input, a)
         return assign(input, lambda: op(input, *args, **kwargs), write)
     op_.__name__ = op_.__qualname__ = op.__name__ + "_"
     return op_
@@ -44,6 +47,7 @@ def copy_(self, src, non_blocking: bool = False):
     """Take over the values of another tensor, broadcast and cast."""
     if not isinstance(src, Variable):
         raise TypeError(f"copy_(): argument 'other' (position 1) must be Tensor, not {type(src).__name__}")
+    check_overlap(self, src)
     try:
         np.broadcast_to(src.array, self.array.shape)
     except ValueError:
