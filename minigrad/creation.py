@@ -219,7 +219,7 @@ def _copied(data, dtype) -> np.ndarray:
     if isinstance(data, Variable):
         array = data.array.copy(order="K")
     elif isinstance(data, np.ndarray | np.generic):
-        array = _check_array(np.asarray(data)).copy()
+        array = _check_array(np.asarray(data)).copy(order="K")
     else:
         return _from_numbers(data, dtype)
     return array if dtype is None else array.astype(dtype, copy=False)
@@ -227,6 +227,8 @@ def _copied(data, dtype) -> np.ndarray:
 
 def _from_numbers(data, dtype: np.dtype | None) -> np.ndarray:
     """Nested lists of numbers as an array: integers are int64, and floats the default dtype."""
+    if isinstance(data, str | bytes):
+        raise TypeError(f"new(): invalid data type '{type(data).__name__}'")
     kinds = _kinds(data)
     if not kinds <= {bool, int, float}:
         array = _stacked(data)
@@ -286,7 +288,7 @@ def _stacked(data) -> np.ndarray:
         dtypes.of(data.dtype)
         return np.asarray(data)
     if isinstance(data, str | bytes):
-        raise TypeError(f"new(): invalid data type '{type(data).__name__}'")
+        raise ValueError(f"too many dimensions '{type(data).__name__}'")
     if not _is_list(type(data)):
         if isinstance(data, complex):
             raise TypeError("minigrad has no complex numbers")
@@ -400,9 +402,13 @@ def full(size: Sequence[int], fill_value: float, *, dtype: dtypes.dtype | None =
 
 def filled(name: str, size: tuple[int, ...], value, dtype: np.dtype) -> np.ndarray:
     value = _number(name, "fill_value", value, 2)
+    if isinstance(value, int) and not -2**63 <= value < 2**63:
+        raise OverflowError("int too big to convert")
     if dtype.kind in "iu":
         _check_range(np.asarray(value, np.float64 if isinstance(value, float) else None), dtype)
         value = int(value) % 2 ** (8 * dtype.itemsize) if dtype.kind == "u" else int(value)
+    elif dtype.kind == "f" and math.isfinite(value) and abs(value) > np.finfo(dtype).max:
+        raise RuntimeError(f"value cannot be converted to type {dtypes.of(dtype).alias} without overflow")
     with np.errstate(all="ignore"):
         return np.full(size, value, dtype)
 
@@ -421,8 +427,10 @@ def _number(name: str, argument: str, x, position: int = 1):
 def _like(name: str, input: Tensor, make, dtype, options: dict) -> Tensor:
     if not isinstance(input, Variable):
         raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
-    format = options.get("memory_format", preserve_format)
-    array = make(input.array, _numpy_dtype(name, dtype, input.array.dtype))
+    format, like = options.get("memory_format", preserve_format), input.array
+    if any(s == 0 for s in like.strides):                    # what was expanded has no layout to keep
+        like = np.empty(like.shape, like.dtype)
+    array = make(like, _numpy_dtype(name, dtype, input.array.dtype))
     return _made(name, array if format in (None, preserve_format) else np.ascontiguousarray(array), options)
 
 
@@ -489,8 +497,33 @@ def arange(*range: float, start: float = 0, end: float | None = None, step: floa
         count = math.ceil((end - start) / step)
     if dtype.kind != "f":
         start, step = int(start), int(step)
-    steps = np.arange(count, dtype=np.float64 if dtype.kind == "f" else np.int64)
-    return _made("arange", (start + step * steps).astype(dtype, copy=False), options)
+    if float(start).is_integer() and float(step).is_integer():
+        array = (start + step * np.arange(count)).astype(dtype, copy=False)
+    else:
+        array = _steps(start, step, count, dtype)
+    return _made("arange", array, options)
+
+
+def _steps(start: float, step: float, count: int, dtype: np.dtype) -> np.ndarray:
+    """start + k step, to the last bit as torch's loop has it: it goes by pairs of vectors of 32 bytes, rounds what each
+    vector begins with, and adds to that; what is left over it computes one by one."""
+    wide = np.dtype(np.float32 if dtype == np.float16 else np.float64)
+    lanes = 32 // dtype.itemsize
+    places = np.arange(count, dtype=np.float64)
+    out = _fused(step, places, start, wide).astype(dtype)
+    head = places[:count // (2 * lanes) * (2 * lanes)]
+    lane = head % lanes
+    out[:len(head)] = _fused(step, lane, _fused(step, head - lane, start, wide).astype(dtype), wide)
+    return out
+
+
+def _fused(a, b, c, dtype: np.dtype) -> np.ndarray:
+    """a b + c, rounded once, as processors compute it: in a wider type, so far as NumPy has one."""
+    a, b, c = (np.asarray(x).astype(dtype) for x in (a, b, c))
+    if dtype == np.float16:
+        return a * b + c                                     # rounded twice: there is no such instruction
+    a, b, c = (x.astype(np.float64 if dtype == np.float32 else np.longdouble) for x in (a, b, c))
+    return (a * b + c).astype(dtype)
 
 
 def _too_many(name: str, given: tuple):
@@ -524,12 +557,13 @@ def _spaced(name: str, start, end, steps, dtype: np.dtype) -> np.ndarray:
         raise RuntimeError("number of steps must be non-negative")
     if count == 1:
         ends["end"] = start
-    real = dtype if dtype.kind == "f" and dtype.itemsize > 2 else np.dtype(np.float64)
+    real = dtype if dtype.kind == "f" else np.dtype(np.float64)
     with np.errstate(all="ignore"):
         start, end = (np.asarray(_number(name, k, x)).astype(dtype).astype(real) for k, x in ends.items())
-        places = np.arange(count).astype(real)
+        places = np.arange(count)
         step = (end - start) / real.type(max(count - 1, 1))
-        return np.where(places < count // 2, start + step * places, end - step * (count - 1 - places))
+        from_start, from_end = _fused(step, places, start, real), _fused(-step, count - 1 - places, end, real)
+        return np.where(places < count // 2, from_start, from_end)
 
 
 def _triangle_indices(name: str, row: int, col: int, offset: int, find, dtype, options: dict) -> Tensor:

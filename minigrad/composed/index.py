@@ -60,6 +60,8 @@ def _parse(x: Tensor, key) -> tuple[tuple, tuple, str]:
             view.append(None)
         elif isinstance(item, int):
             n = shape[dim]
+            if not -2**63 <= item < 2**63:
+                raise ValueError("Overflow when unpacking long long")
             if not -n <= item < n:
                 raise IndexError(f"index {item} is out of bounds for dimension {dim} with size {n}")
             view.append(item)
@@ -96,15 +98,13 @@ def _means_tuple(key) -> bool:
 
 
 def _is_array(item) -> bool:
-    if isinstance(item, Variable | np.ndarray | np.bool_):
+    if isinstance(item, Variable | np.ndarray):
         return True
     if item is None or item is Ellipsis or isinstance(item, slice | int):
         return False
-    if isinstance(item, str):
-        raise TypeError("new(): invalid data type 'str'")
-    if isinstance(item, Sequence):
-        return True
-    if isinstance(item, np.integer):
+    if isinstance(item, str | bytes):
+        raise TypeError(f"new(): invalid data type '{type(item).__name__}'")
+    if isinstance(item, Sequence | np.integer):
         return True
     raise IndexError("only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices "
                      f"(got {type(item).__name__})")
@@ -196,10 +196,12 @@ def setitem(self: Tensor, key, value) -> None:
     if name != "Alias" or None in view or not arrays:
         target = basic_index(self, view)
     if not isinstance(value, Variable):
-        if isinstance(value, np.generic):
+        if isinstance(value, np.integer | np.bool_):
             value = value.item()
         if not isinstance(value, bool | int | float):
             raise TypeError(f"can't assign a {type(value).__name__} to a torch.{self.dtype.tensor_type}Tensor")
+        if isinstance(value, int) and not -2**63 <= value < 2**63:
+            raise ValueError("Overflow when unpacking long long")
         value = filled("fill_", (), value, self.array.dtype)
         if not arrays:
             fill_(target, value)
@@ -273,6 +275,7 @@ def _written(write: Callable, input, value, index: tuple, accumulate: bool):
 
 @_writer("IndexPut")
 def _put(input, index, value, accumulate=False):
+    require_tensor("index_put", value, "values", 2)
     if value.array.dtype != input.array.dtype:
         raise RuntimeError("Index put requires the source and destination dtypes match, got "
                            f"{input.dtype.tensor_type} for the destination and {value.dtype.tensor_type} for the "
@@ -285,27 +288,24 @@ def _put(input, index, value, accumulate=False):
 _put_ = _put.in_place
 
 
-def index_put(input: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False) -> Tensor:
+def index_put(input: Tensor, indices: Sequence[Tensor], values: Tensor, accumulate: bool = False) -> Tensor:
     """A copy with the values at the indices replaced, or added to."""
     return _put(*_put_arguments(input, indices), values, accumulate)
 
 
-def index_put_(input: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False) -> Tensor:
+def index_put_(input: Tensor, indices: Sequence[Tensor], values: Tensor, accumulate: bool = False) -> Tensor:
     _put_(*_put_arguments(input, indices), values, accumulate)
     return input
 
 
-def _put_arguments(input: Tensor, indices: Sequence[Tensor | None]) -> tuple[Tensor, tuple]:
+def _put_arguments(input: Tensor, indices: Sequence[Tensor]) -> tuple[Tensor, tuple]:
     require_tensor("index_put", input)
-    for i in indices:
-        if i is not None and not isinstance(i, Variable):
-            raise TypeError(f"index_put(): argument 'indices' must be tuple of Tensors, not {type(i).__name__}")
-    arrays = [i if i is None else i.array.astype(bool) if i.array.dtype == np.uint8 else i.array for i in indices]
-    items = [WHOLE if a is None else a if a.ndim else a.reshape(1) for a in arrays]
-    view, arrays, _ = _parse(input, tuple(items))
-    if not arrays:
-        raise IndexError("index_put(): at least one index must be given")
-    return input, arrays
+    for k, i in enumerate(indices):
+        if not isinstance(i, Variable):
+            raise TypeError(f"expected Tensor as element {k} in argument 0, but got {type(i).__name__}")
+    if not indices:
+        raise RuntimeError("index_put(): at least one index must be given")
+    return input, _parse(input, tuple(i.array if i.array.ndim else i.array.reshape(1) for i in indices))[1]
 
 
 def _along(name: str, input: Tensor, dim: int, index, error: type[Exception] = IndexError) -> tuple[int, np.ndarray]:

@@ -57,16 +57,18 @@ def address(array: np.ndarray) -> int:
 def basic_index(input, index):
     """input[index] for integers, slices and None: always a view."""
     out = input[(*index, ...)]                   # the Ellipsis keeps a single element an array, not a NumPy scalar
-    return _unit_strides(out) if None in index else out
+    return _unit_strides(input, index, out) if None in index else out
 
 
-def _unit_strides(array):
-    """For None, NumPy makes a dimension with stride 0; in torch it steps over the dimensions behind it."""
-    shape, strides = array.shape, list(array.strides)
-    for d in range(array.ndim - 1, -1, -1):
-        if shape[d] == 1 and strides[d] == 0:
-            strides[d] = shape[d + 1] * strides[d + 1] if d + 1 < array.ndim else array.itemsize
-    return strided(array, shape, strides)
+def _unit_strides(input, index: tuple, out):
+    """For None, NumPy makes a dimension with stride 0; in torch it steps over the dimension that comes next."""
+    strides, place, d = list(out.strides), 0, 0
+    for item in index:
+        if item is None:
+            strides[place] = input.shape[d] * input.strides[d] if d < input.ndim else input.itemsize
+        place += not isinstance(item, int)
+        d += item is not None
+    return strided(out, out.shape, strides)
 
 
 @view_primitive("Diagonal", input=lambda g, offset, dim1, dim2, shape: _back(
