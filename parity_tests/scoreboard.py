@@ -85,7 +85,7 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     try:
         engine = opinfo.Engine(importlib.import_module(args.engine))
-    except ImportError as error:
+    except (ImportError, SyntaxError) as error:
         print(f"cannot import {args.engine}: {error}", file=sys.stderr)
         return 2
 
