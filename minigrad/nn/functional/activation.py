@@ -83,8 +83,8 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
         return _leaky_relu(input, float(negative_slope))
     if negative_slope < 0 and input.requires_grad:
         raise RuntimeError("In-place leakyReLu backward calculation is triggered with a negative slope which is not "
-                           "supported. This is caused by calling in-place forward function with a negative slope, please "
-                           "call out-of-place version instead.")
+                           "supported. This is caused by calling in-place forward function with a negative slope, "
+                           "please call out-of-place version instead.")
     return _leaky_relu.in_place(input, float(negative_slope))
 
 
@@ -223,26 +223,29 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
 
 # ---- softmax ----------------------------------------------------------------------------------------------------
 
-def _implicit_dim(name: str, ndim: int, stacklevel: int) -> int:
-    """The dimension that softmax runs over if none is given: the one of classes, as it was once."""
+def _given(name: str, dim: int | None, input: Tensor, stacklevel: int) -> int:
+    """The dimension; if none is given, that of the classes, as it was once."""
+    if dim is not None:
+        return dim
     warnings.warn(f"Implicit dimension choice for {name} has been deprecated. Change the call to include dim=X as an "
                   "argument.", stacklevel=stacklevel)
-    return 0 if ndim in (0, 1, 3) else 1
+    return 0 if input.dim() in (0, 1, 3) else 1
 
 
 def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: dtypes.dtype | None = None) -> Tensor:
     """e^x / sum e^x along a dimension"""
-    return input.softmax(_implicit_dim("softmax", input.dim(), _stacklevel) if dim is None else dim, dtype=dtype)
+    return input.softmax(_given("softmax", dim, input, _stacklevel), dtype=dtype)
 
 
 def softmin(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: dtypes.dtype | None = None) -> Tensor:
     """softmax(-x)"""
-    return (-input).softmax(_implicit_dim("softmin", input.dim(), _stacklevel) if dim is None else dim, dtype=dtype)
+    return (-input).softmax(_given("softmin", dim, input, _stacklevel), dtype=dtype)
 
 
-def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: dtypes.dtype | None = None) -> Tensor:
+def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3,
+                dtype: dtypes.dtype | None = None) -> Tensor:
     """ln softmax(x)"""
-    return input.log_softmax(_implicit_dim("log_softmax", input.dim(), _stacklevel) if dim is None else dim, dtype=dtype)
+    return input.log_softmax(_given("log_softmax", dim, input, _stacklevel), dtype=dtype)
 
 
 # ---- dropout ----------------------------------------------------------------------------------------------------

@@ -24,9 +24,9 @@ def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, attn
                                  enable_gqa: bool = False) -> Tensor:
     """softmax(query key^T scale + mask) value
 
-    A boolean mask is True where a query may look at a key; a floating one is added. A query that may look at nothing gets
-    zeros. is_causal: only at keys of its own position and before. enable_gqa: several heads of queries (dimension -3) share
-    one of keys and values. The scale is 1 / sqrt(dimension) if none is given."""
+    A boolean mask is True where a query may look at a key; a floating one is added. A query that may look at nothing
+    gets zeros. is_causal: only at keys of its own position and before. enable_gqa: several heads of queries (dimension
+    -3) share one of keys and values. The scale is 1 / sqrt(dimension) if none is given."""
     check_tensors("scaled_dot_product_attention", query=query, key=key, value=value)
     _check_attention(query, key, value, attn_mask, dropout_p)
     flash = _is_fused(query, key, value, attn_mask, dropout_p, enable_gqa)
@@ -56,7 +56,8 @@ def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, attn
         if attn_mask.array.dtype.kind == "b":
             scores = where(attn_mask, scores, -math.inf)
         else:
-            scores = scores + (cast(attn_mask, scores.array.dtype) if attn_mask.array.dtype != scores.array.dtype else attn_mask)
+            same = attn_mask.array.dtype == scores.array.dtype
+            scores = scores + (attn_mask if same else cast(attn_mask, scores.array.dtype))
     weights = _softmax_or_nothing(scores)
     if dropout_p:
         weights = dropout(weights, dropout_p)
@@ -84,13 +85,14 @@ def _check_attention(query, key, value, mask, dropout_p: float) -> None:
                            f"{query.dim()} key.dim: {key.dim()} and value.dim: {value.dim()} instead.")
     if not query.array.dtype == key.array.dtype == value.array.dtype:
         raise RuntimeError("Expected query, key, and value to have the same dtype, but got query.dtype: "
-                           f"{query.dtype.alias} key.dtype: {key.dtype.alias} and value.dtype: {value.dtype.alias} instead.")
+                           f"{query.dtype.alias} key.dtype: {key.dtype.alias} and value.dtype: {value.dtype.alias} "
+                           "instead.")
     if query.array.dtype.kind != "f":
         raise RuntimeError(f"expected scalar type Float but found {query.dtype.tensor_type}")
     if mask is not None:
         if mask.array.dtype not in (np.bool_, np.float32, query.array.dtype):
-            raise RuntimeError("Expected attn_mask dtype to be bool or float or to match query dtype, but got attn_mask.dtype: "
-                               f"{mask.dtype.alias} and  query.dtype: {query.dtype.alias} instead.")
+            raise RuntimeError("Expected attn_mask dtype to be bool or float or to match query dtype, but got "
+                               f"attn_mask.dtype: {mask.dtype.alias} and  query.dtype: {query.dtype.alias} instead.")
         if mask.array.ndim < 2:
             raise IndexError("Dimension out of range: attn_mask has "
                              f"{mask.array.ndim} dimensions, and needs one for queries and one for keys")
@@ -98,15 +100,15 @@ def _check_attention(query, key, value, mask, dropout_p: float) -> None:
         raise RuntimeError(f"dropout probability has to be between 0 and 1, but got {dropout_p:g}")
     a, b, c = query.array.shape, key.array.shape, value.array.shape
     if a[-1] != b[-1] or b[-2] != c[-2]:
-        raise RuntimeError(f"query {list(a)}, key {list(b)} and value {list(c)} do not fit: query and key must agree in their "
-                           "last dimension, key and value in the one before")
+        raise RuntimeError(f"query {list(a)}, key {list(b)} and value {list(c)} do not fit: query and key must agree "
+                           "in their last dimension, key and value in the one before")
 
 
 def _is_fused(query, key, value, mask, dropout_p: float, enable_gqa: bool) -> bool:
     """Whether torch has one kernel for this, and so one node."""
     a, b, c = query.array.shape, key.array.shape, value.array.shape
-    return (len(a) == len(b) == len(c) == 4 and not dropout_p and a[-1] == c[-1] and a[0] == b[0] == c[0] and b[1] == c[1]
-            and (a[1] == b[1] or enable_gqa) and 0 not in (*a, *b)
+    return (len(a) == len(b) == len(c) == 4 and not dropout_p and a[-1] == c[-1] and a[0] == b[0] == c[0]
+            and b[1] == c[1] and (a[1] == b[1] or enable_gqa) and 0 not in (*a, *b)
             and all(t.array.strides[-1] == t.array.itemsize for t in (query, key, value))
             and (mask is None or not mask.requires_grad and mask.array.ndim in (2, 4)))
 
@@ -114,22 +116,25 @@ def _is_fused(query, key, value, mask, dropout_p: float, enable_gqa: bool) -> bo
 # ---- many heads -------------------------------------------------------------------------------------------------
 
 def multi_head_attention_forward(
-        query: Tensor, key: Tensor, value: Tensor, embed_dim_to_check: int, num_heads: int, in_proj_weight: Tensor | None,
-        in_proj_bias: Tensor | None, bias_k: Tensor | None, bias_v: Tensor | None, add_zero_attn: bool, dropout_p: float,
-        out_proj_weight: Tensor, out_proj_bias: Tensor | None, training: bool = True,
-        key_padding_mask: Tensor | None = None, need_weights: bool = True, attn_mask: Tensor | None = None,
-        use_separate_proj_weight: bool = False, q_proj_weight: Tensor | None = None, k_proj_weight: Tensor | None = None,
-        v_proj_weight: Tensor | None = None, static_k: Tensor | None = None, static_v: Tensor | None = None,
-        average_attn_weights: bool = True, is_causal: bool = False) -> tuple[Tensor, Tensor | None]:
-    """What nn.MultiheadAttention computes, of tensors (length, batch, features) or (length, features): project queries, keys
-    and values, let each head attend, project the heads' outputs together. In masks, True is what may not be looked at."""
+        query: Tensor, key: Tensor, value: Tensor, embed_dim_to_check: int, num_heads: int,
+        in_proj_weight: Tensor | None, in_proj_bias: Tensor | None, bias_k: Tensor | None, bias_v: Tensor | None,
+        add_zero_attn: bool, dropout_p: float, out_proj_weight: Tensor, out_proj_bias: Tensor | None,
+        training: bool = True, key_padding_mask: Tensor | None = None, need_weights: bool = True,
+        attn_mask: Tensor | None = None, use_separate_proj_weight: bool = False,
+        q_proj_weight: Tensor | None = None, k_proj_weight: Tensor | None = None, v_proj_weight: Tensor | None = None,
+        static_k: Tensor | None = None, static_v: Tensor | None = None, average_attn_weights: bool = True,
+        is_causal: bool = False) -> tuple[Tensor, Tensor | None]:
+    """What nn.MultiheadAttention computes, of tensors (length, batch, features) or (length, features): project
+    queries, keys and values, let each head attend, project the heads' outputs together. In masks, True is what may not
+    be looked at."""
     batched = _check_heads(query, key, value, key_padding_mask, attn_mask, num_heads)
     if not batched:
         query, key, value = query.unsqueeze(1), key.unsqueeze(1), value.unsqueeze(1)
         key_padding_mask = key_padding_mask if key_padding_mask is None else key_padding_mask.unsqueeze(0)
     length, batch, features = query.array.shape
     if key_padding_mask is not None and attn_mask is not None and key_padding_mask.dtype != attn_mask.dtype:
-        warnings.warn("Support for mismatched key_padding_mask and attn_mask is deprecated. Use same type for both instead.",
+        warnings.warn("Support for mismatched key_padding_mask and attn_mask is deprecated. Use same type for both "
+                      "instead.",
                       stacklevel=2)
     key_padding_mask = _as_addend(key_padding_mask, "key_padding_mask", query)
     if is_causal and attn_mask is None:
@@ -149,7 +154,8 @@ def multi_head_attention_forward(
     # ---- projections, and what is added to the keys
     if use_separate_proj_weight:
         if key.shape[:2] != value.shape[:2]:
-            raise AssertionError(f"key's sequence and batch dims {key.shape[:2]} do not match value's {value.shape[:2]}")
+            raise AssertionError(f"key's sequence and batch dims {key.shape[:2]} do not match value's "
+                                 f"{value.shape[:2]}")
         weights = q_proj_weight, k_proj_weight, v_proj_weight
     else:
         if key.shape != value.shape:
@@ -168,7 +174,8 @@ def multi_head_attention_forward(
         masks[:] = [m if m is None else pad(m, (0, 1)) for m in masks]
 
     if (bias_k is None) != (bias_v is None):
-        raise AssertionError("bias_k is set but bias_v is None" if bias_v is None else "bias_v is set but bias_k is None")
+        one, other = ("bias_k", "bias_v") if bias_v is None else ("bias_v", "bias_k")
+        raise AssertionError(f"{one} is set but {other} is None")
     if bias_k is not None:
         if static_k is not None or static_v is not None:
             raise AssertionError(f"bias cannot be added to static {'key' if static_k is not None else 'value'}.")
@@ -185,8 +192,10 @@ def multi_head_attention_forward(
     keys = k.array.shape[1]
     if key_padding_mask is not None:
         if key_padding_mask.array.shape != (batch, keys):
-            raise AssertionError(f"expecting key_padding_mask shape of {(batch, keys)}, but got {key_padding_mask.shape}")
-        padding = key_padding_mask.reshape(batch, 1, 1, keys).expand(-1, num_heads, -1, -1).reshape(batch * num_heads, 1, keys)
+            raise AssertionError(f"expecting key_padding_mask shape of {(batch, keys)}, but got "
+                                 f"{key_padding_mask.shape}")
+        padding = key_padding_mask.reshape(batch, 1, 1, keys).expand(-1, num_heads, -1, -1)
+        padding = padding.reshape(batch * num_heads, 1, keys)
         attn_mask = padding if attn_mask is None else attn_mask + padding
     if not training:
         dropout_p = 0.0
@@ -251,11 +260,11 @@ def _check_heads(query, key, value, padding, mask, num_heads: int) -> bool:
         raise AssertionError(f"query should be unbatched 2D or batched 3D tensor but received {n}-D query tensor")
     kind = "batched" if n == 3 else "unbatched"
     if key.dim() != n or value.dim() != n:
-        raise AssertionError(f"For {kind} ({n}-D) `query`, expected `key` and `value` to be {n}-D but found {key.dim()}-D and "
-                             f"{value.dim()}-D tensors respectively")
+        raise AssertionError(f"For {kind} ({n}-D) `query`, expected `key` and `value` to be {n}-D but found "
+                             f"{key.dim()}-D and {value.dim()}-D tensors respectively")
     if padding is not None and padding.dim() != n - 1:
-        raise AssertionError(f"For {kind} ({n}-D) `query`, expected `key_padding_mask` to be `None` or {n - 1}-D but found "
-                             f"{padding.dim()}-D tensor instead")
+        raise AssertionError(f"For {kind} ({n}-D) `query`, expected `key_padding_mask` to be `None` or {n - 1}-D but "
+                             f"found {padding.dim()}-D tensor instead")
     if mask is not None:
         if mask.dim() not in (2, 3):
             raise AssertionError(f"For {kind} ({n}-D) `query`, expected `attn_mask` to be `None`, 2-D or 3-D but found "

@@ -62,7 +62,8 @@ def named_reduction(reduction: str, size_average: bool | None, reduce: bool | No
     return reduction
 
 
-def check_reduction(reduction: str, size_average: bool | None = None, reduce: bool | None = None, also: str = "") -> str:
+def check_reduction(reduction: str, size_average: bool | None = None, reduce: bool | None = None,
+                    also: str = "") -> str:
     reduction = named_reduction(reduction, size_average, reduce)
     if reduction not in ("none", "mean", "sum", also):
         raise ValueError(f"{reduction} is not a valid value for reduction")

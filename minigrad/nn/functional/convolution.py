@@ -9,7 +9,17 @@ import numpy as np
 from ...graph import Tensor, composite, new_tensor
 from ...ops.logic import check_tensors
 from ...ops.matmul import matrix_product
-from ...ops.shape import basic_index, concatenate, expand_to, flip_dims, narrow_to, permute_dims, reshape_to, windows, write
+from ...ops.shape import (
+    basic_index,
+    concatenate,
+    expand_to,
+    flip_dims,
+    narrow_to,
+    permute_dims,
+    reshape_to,
+    windows,
+    write,
+)
 from .common import kernel
 
 # ---- padding ----------------------------------------------------------------------------------------------------
@@ -30,9 +40,10 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     count = len(pads)
     if not 1 <= count <= 3 or input.array.ndim not in (count + 1, count + 2):
         raise NotImplementedError(
-            f"Padding size {2 * count} is not supported for {input.array.ndim}D input tensor.\nSupported combinations for "
-            "non-constant padding:\n  - 2D or 3D input: padding size = 2 (pads last dimension)\n  - 3D or 4D input: padding "
-            "size = 4 (pads last 2 dimensions)\n  - 4D or 5D input: padding size = 6 (pads last 3 dimensions)")
+            f"Padding size {2 * count} is not supported for {input.array.ndim}D input tensor.\nSupported combinations "
+            "for non-constant padding:\n  - 2D or 3D input: padding size = 2 (pads last dimension)\n  - 3D or 4D "
+            "input: padding size = 4 (pads last 2 dimensions)\n  - 4D or 5D input: padding size = 6 (pads last 3 "
+            "dimensions)")
     return _pad_by(mode, input, pads)
 
 
@@ -47,8 +58,8 @@ def _pads(pad: Sequence[int], ndim: int) -> list[tuple[int, int]]:
     if len(pad) % 2:
         raise RuntimeError("Padding length must be divisible by 2")
     if len(pad) > 2 * ndim:
-        raise RuntimeError("Padding length should be less than or equal to two times the input dimension but got padding length "
-                           f"{len(pad)} and input of dimension {ndim}")
+        raise RuntimeError("Padding length should be less than or equal to two times the input dimension but got "
+                           f"padding length {len(pad)} and input of dimension {ndim}")
     numbers = [int(n) for n in pad]
     return list(zip(numbers[::2], numbers[1::2], strict=True))
 
@@ -61,10 +72,11 @@ def _constant_pad(input, pads, value):
         before[-1 - d] = front
         if shape[-1 - d] < 0:
             raise RuntimeError("narrow(): length must be non-negative." if front < 0 and back < 0 else
-                               f"The input size {input.array.shape[-1 - d]}, plus negative padding {front} and {back} resulted "
-                               f"in a negative output size, which is invalid. Check dimension {input.array.ndim - 1 - d} of "
-                               "your input.")
-    source = tuple(slice(max(-b, 0), max(min(n, m - b), 0)) for n, m, b in zip(input.array.shape, shape, before, strict=True))
+                               f"The input size {input.array.shape[-1 - d]}, plus negative padding {front} and {back} "
+                               "resulted in a negative output size, which is invalid. Check dimension "
+                               f"{input.array.ndim - 1 - d} of your input.")
+    sizes = input.array.shape
+    source = tuple(slice(max(-b, 0), max(min(n, m - b), 0)) for n, m, b in zip(sizes, shape, before, strict=True))
     target = tuple(slice(max(b, 0), max(b, 0) + s.stop - s.start) for b, s in zip(before, source, strict=True))
     frame = new_tensor(np.full(shape, value).astype(input.array.dtype) if value else np.zeros(shape, input.array.dtype))
     return write(frame, basic_index(input, source), ((), basic_index, (target,)))
@@ -72,8 +84,8 @@ def _constant_pad(input, pads, value):
 
 def _mirrored(x, dim: int, front: int, back: int, n: int):
     if front >= n or back >= n:
-        raise RuntimeError("Argument #4: Padding size should be less than the corresponding input dimension, but got: padding "
-                           f"({front}, {back}) at dimension {dim} of input {list(x.shape)}")
+        raise RuntimeError("Argument #4: Padding size should be less than the corresponding input dimension, but got: "
+                           f"padding ({front}, {back}) at dimension {dim} of input {list(x.shape)}")
     return (flip_dims(narrow_to(x, dim, 1, front), (dim,)), flip_dims(narrow_to(x, dim, n - 1 - back, back), (dim,)))
 
 
@@ -91,7 +103,8 @@ def _around(x, dim: int, front: int, back: int, n: int):
     return narrow_to(x, dim, n - front, front), narrow_to(x, dim, 0, back)
 
 
-_BORDERS = {"reflect": (_mirrored, "ReflectionPad"), "replicate": (_edges, "ReplicationPad"), "circular": (_around, None)}
+_BORDERS = {"reflect": (_mirrored, "ReflectionPad"), "replicate": (_edges, "ReplicationPad"),
+            "circular": (_around, None)}
 
 
 def _pad_by(mode: str, input, pads):
@@ -121,7 +134,7 @@ def _conv1d(input, weight, bias, stride, padding, dilation, groups):
         input = _constant_pad(input, [padding], 0)
     batch, channels, _ = input.array.shape
     out, inner, size = weight.array.shape
-    seen = windows(input, 2, dilation * (size - 1) + 1, stride)                       # (batch, channels, positions, window)
+    seen = windows(input, 2, dilation * (size - 1) + 1, stride)         # (batch, channels, positions, window)
     if dilation > 1:
         seen = basic_index(seen, (slice(None),) * 3 + (slice(None, None, dilation),))
     positions = seen.array.shape[2]
@@ -161,8 +174,8 @@ def conv1d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: in
 def _single(name: str, n: int | Sequence[int]) -> int:
     values = list(n) if isinstance(n, list | tuple) else [n]
     if len(values) != 1:
-        raise RuntimeError(f"expected {name} to be a single integer value or a list of 1 values to match the convolution "
-                           f"dimensions, but got {name}={values}")
+        raise RuntimeError(f"expected {name} to be a single integer value or a list of 1 values to match the "
+                           f"convolution dimensions, but got {name}={values}")
     return values[0]
 
 
@@ -178,22 +191,22 @@ def _check_conv(input, weight, bias, stride, sides, dilation, groups) -> None:
     if dilation <= 0:
         raise RuntimeError(f"dilation should be greater than zero, but got {dilation}")
     if w[0] < groups:
-        raise RuntimeError(f"Given groups={groups}, expected weight to be at least {groups} at dimension 0, but got weight of "
-                           f"size {list(w)} instead")
+        raise RuntimeError(f"Given groups={groups}, expected weight to be at least {groups} at dimension 0, but got "
+                           f"weight of size {list(w)} instead")
     if w[0] % groups:
-        raise RuntimeError(f"Given groups={groups}, expected weight to be divisible by {groups} at dimension 0, but got weight "
-                           f"of size [{list(w)}] instead")
+        raise RuntimeError(f"Given groups={groups}, expected weight to be divisible by {groups} at dimension 0, but "
+                           f"got weight of size [{list(w)}] instead")
     if batched[1] != w[1] * groups:
-        raise RuntimeError(f"Given groups={groups}, weight of size {list(w)}, expected input{batched} to have {w[1] * groups} "
-                           f"channels, but got {batched[1]} channels instead")
+        raise RuntimeError(f"Given groups={groups}, weight of size {list(w)}, expected input{batched} to have "
+                           f"{w[1] * groups} channels, but got {batched[1]} channels instead")
     if bias is not None and bias.array.shape != (w[0],):
-        raise RuntimeError(f"Given weight of size {list(w)}, expected bias to be 1-dimensional with {w[0]} elements, but got "
-                           f"bias of size {list(bias.shape)} instead")
+        raise RuntimeError(f"Given weight of size {list(w)}, expected bias to be 1-dimensional with {w[0]} elements, "
+                           f"but got bias of size {list(bias.shape)} instead")
     padded, reach = batched[2] + sum(sides), dilation * (w[2] - 1) + 1
     if padded < reach:
-        raise RuntimeError(f"Calculated padded input size per channel: ({padded}). Kernel size: ({reach}). Kernel size can't be "
-                           "greater than actual input size")
+        raise RuntimeError(f"Calculated padded input size per channel: ({padded}). Kernel size: ({reach}). Kernel "
+                           "size can't be greater than actual input size")
     for name, t in (("weight", weight), ("bias", bias)):
         if t is not None and t.array.dtype != input.array.dtype:
-            raise RuntimeError(f"Input type ({input.dtype.tensor_type}) and {name} type ({t.dtype.tensor_type}) should be the "
-                               "same")
+            raise RuntimeError(f"Input type ({input.dtype.tensor_type}) and {name} type ({t.dtype.tensor_type}) "
+                               "should be the same")

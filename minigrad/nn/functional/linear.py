@@ -22,9 +22,11 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         return _by_a_vector(input, weight, bias)
     if x.shape[-1] != w.shape[1]:
         rows = x.size // x.shape[-1] if x.size else 0
-        raise RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({rows}x{x.shape[-1]} and {w.shape[1]}x{w.shape[0]})")
+        raise RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({rows}x{x.shape[-1]} and "
+                           f"{w.shape[1]}x{w.shape[0]})")
     if x.dtype != w.dtype:
-        raise RuntimeError(f"expected m1 and m2 to have the same dtype, but got: {input.dtype.alias} != {weight.dtype.alias}")
+        raise RuntimeError(f"expected m1 and m2 to have the same dtype, but got: {input.dtype.alias} != "
+                           f"{weight.dtype.alias}")
     if x.dtype.kind == "b":
         raise NotImplementedError("\"addmm_impl_cpu_\" not implemented for 'Bool'")
     if bias is None:
@@ -48,9 +50,9 @@ _PRODUCT = {1: "SqueezeBackward4", 2: "Mm"}             # what torch's product o
 def _check_bias(shape: tuple, out: tuple) -> None:
     for d, n in enumerate(reversed(shape)):
         if len(shape) > len(out) or n not in (1, out[-1 - d]):
-            raise RuntimeError(f"The expanded size of the tensor ({out[-1]}) must match the existing size ({shape[-1]}) at "
-                               f"non-singleton dimension {len(out) - 1}.  Target sizes: {list(out)}.  Tensor sizes: "
-                               f"{list(shape)}")
+            raise RuntimeError(f"The expanded size of the tensor ({out[-1]}) must match the existing size "
+                               f"({shape[-1]}) at non-singleton dimension {len(out) - 1}.  Target sizes: {list(out)}. "
+                               f" Tensor sizes: {list(shape)}")
 
 
 def _by_a_vector(input, weight, bias):
@@ -90,9 +92,9 @@ def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None, max
         raise RuntimeError("'weight' must be 2-D")
     index = input.array
     if index.dtype not in (np.int64, np.int32):
-        raise RuntimeError("Expected tensor for argument #1 'indices' to have one of the following scalar types: Long, Int; but "
-                           f"got {input.type()} instead (while checking arguments for embedding)")
-    if index.size and not (0 <= index.min() and index.max() < weight.array.shape[0]):
+        raise RuntimeError("Expected tensor for argument #1 'indices' to have one of the following scalar types: "
+                           f"Long, Int; but got {input.type()} instead (while checking arguments for embedding)")
+    if index.size and not (index.min() >= 0 and index.max() < weight.array.shape[0]):
         raise IndexError("index out of range in self")
     if max_norm is not None:
         _shorten(weight, np.unique(index), max_norm, norm_type)

@@ -14,7 +14,7 @@ from ...ops.elementwise import _clamp, _logit, abs, cast, exp, mul, named, promo
 from ...ops.logic import check_tensors
 from ...ops.reduce import log_softmax_along, sum_over, take_along
 from ...ops.shape import reshape_to
-from .activation import log1p_exp, logsigmoid
+from .activation import log1p_exp
 from .common import check_reduction, kernel, reduced, require_floating
 from .linear import linear
 
@@ -35,7 +35,8 @@ def _nll_loss(input, target, weight, reduction: str, ignore_index: int):
         return input.sum() / 0
     picked = take_along(input, np.expand_dims(labels.reshape(input.shape[:dim] + input.shape[dim + 1:]), dim), dim)
     shape = target.array.shape if input.array.ndim > 1 else ()
-    factor = np.asarray(kept if weight is None else np.where(kept, weight.array[labels], 0), input.array.dtype).reshape(shape)
+    factor = kept if weight is None else np.where(kept, weight.array[labels], 0)
+    factor = np.asarray(factor, input.array.dtype).reshape(shape)
     loss = -reshape_to(picked, shape)
     loss = loss if weight is None and kept.all() else where(kept.reshape(shape), loss * factor, 0.0)
     two_d = input.array.ndim > 2
@@ -72,8 +73,8 @@ def _check_classes(input, target, weight) -> tuple[int, int]:
         if weight.requires_grad:
             raise RuntimeError("the derivative for 'weight' is not implemented")
         if weight.array.shape != (shape[dim],):
-            raise RuntimeError(f"weight tensor should be defined either for all {shape[dim]} classes or no classes but got "
-                               f"weight tensor of shape: {list(weight.shape)}")
+            raise RuntimeError(f"weight tensor should be defined either for all {shape[dim]} classes or no classes "
+                               f"but got weight tensor of shape: {list(weight.shape)}")
         if weight.array.dtype != input.array.dtype:
             raise RuntimeError(f"expected scalar type {input.dtype.tensor_type} but found {weight.dtype.tensor_type}")
     return shape[dim], dim
@@ -110,8 +111,8 @@ def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, s
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing:g}")
     classes = input.array.shape[dim]
     if weight is not None and weight.array.shape != (classes,):
-        raise RuntimeError(f"cross_entropy: weight tensor should be defined either for all {classes} classes or no classes "
-                           f"but got weight tensor of shape: {list(weight.shape)}")
+        raise RuntimeError(f"cross_entropy: weight tensor should be defined either for all {classes} classes or no "
+                           f"classes but got weight tensor of shape: {list(weight.shape)}")
     logp = log_softmax_along(input, dim)
     per_class = None if weight is None else reshape_to(weight, (classes,) + (1,) * (input.array.ndim - 1 - dim))
     if probabilities:
@@ -126,7 +127,8 @@ def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, s
     if reduction != "none":
         uniform = sum_over(uniform, tuple(range(uniform.array.ndim)), False)
     if reduction == "mean":
-        uniform = true_divide(uniform, float(kept.sum() if weight is None else weight.array[labels[kept]].sum(dtype=np.float64)))
+        count = kept.sum() if weight is None else weight.array[labels[kept]].sum(dtype=np.float64)
+        uniform = true_divide(uniform, float(count))
     return exact * (1 - label_smoothing) + uniform * (label_smoothing / classes)
 
 
@@ -172,17 +174,17 @@ def linear_cross_entropy(input: Tensor, linear_weight: Tensor, target: Tensor, *
     if linear_bias is not None and linear_bias.array.shape != out:
         raise RuntimeError(f"expected linear_bias shape {out}, got {tuple(linear_bias.shape)}")
     if len(out) > 1 and not batch:
-        raise RuntimeError(f"K-dimensional loss defined by linear_weight shape {tuple(linear_weight.shape)} requires batched "
-                           f"input, (N, {features}), got unbatched input with shape {tuple(input.shape)}")
+        raise RuntimeError(f"K-dimensional loss defined by linear_weight shape {tuple(linear_weight.shape)} requires "
+                           f"batched input, (N, {features}), got unbatched input with shape {tuple(input.shape)}")
     if ignore_index is not None and target.array.shape == (*batch, *out):
         raise RuntimeError("ignore_index cannot be specified when target contains probabilities")
     if options is not None and (len(out) > 1 or label_smoothing or target.array.dtype != np.int64):
-        warnings.warn("linear_cross_entropy: ``options`` ignored; chunks need label_smoothing == 0, target.dtype == int64 and a "
-                      "linear_weight with 2 dimensions", stacklevel=2)
+        warnings.warn("linear_cross_entropy: ``options`` ignored; chunks need label_smoothing == 0, target.dtype == "
+                      "int64 and a linear_weight with 2 dimensions", stacklevel=2)
     logits = linear(input, linear_weight.reshape(math.prod(out), features),
                     linear_bias if linear_bias is None else linear_bias.reshape(math.prod(out)))
-    return cross_entropy(logits.reshape(*batch, *out), target, weight, reduction=reduction, label_smoothing=label_smoothing,
-                         ignore_index=-100 if ignore_index is None else ignore_index)
+    return cross_entropy(logits.reshape(*batch, *out), target, weight, reduction=reduction,
+                         ignore_index=-100 if ignore_index is None else ignore_index, label_smoothing=label_smoothing)
 
 
 # ---- probabilities ----------------------------------------------------------------------------------------------
@@ -207,8 +209,8 @@ def binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = 
     """-(t log x + (1 - t) log(1 - x)) for probabilities x"""
     reduction = check_reduction(reduction, size_average, reduce)
     if target.size() != input.size():
-        raise ValueError(f"Using a target size ({target.size()}) that is different to the input size ({input.size()}) is "
-                         "deprecated. Please ensure they have the same size.")
+        raise ValueError(f"Using a target size ({target.size()}) that is different to the input size ({input.size()}) "
+                         "is deprecated. Please ensure they have the same size.")
     require_floating("binary_cross_entropy", "binary_cross_entropy", input)
     _check_constant("binary_cross_entropy", weight)
     for other in (target, weight):
@@ -221,8 +223,8 @@ def binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = 
 
 def _check_constant(function: str, weight: Tensor | None) -> None:
     if weight is not None and weight.requires_grad:
-        raise RuntimeError(f"The function '{function}' is not differentiable with respect to argument 'weight'. This input "
-                           "cannot have requires_grad True.")
+        raise RuntimeError(f"The function '{function}' is not differentiable with respect to argument 'weight'. This "
+                           "input cannot have requires_grad True.")
 
 
 # With p = sigmoid(x): -(w t log p + (1 - t) log(1 - p)) = (1 - t) x + (1 + (w - 1) t) log(1 + e^-x). The terms of its
@@ -246,8 +248,8 @@ def _binary_cross_entropy_with_logits(input, target, weight, pos_weight, reducti
 
 
 def binary_cross_entropy_with_logits(input: Tensor, target: Tensor, weight: Tensor | None = None,
-                                     size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean",
-                                     pos_weight: Tensor | None = None) -> Tensor:
+                                     size_average: bool | None = None, reduce: bool | None = None,
+                                     reduction: str = "mean", pos_weight: Tensor | None = None) -> Tensor:
     """binary_cross_entropy of sigmoid(x), without its rounding; pos_weight weighs the positive targets"""
     reduction = check_reduction(reduction, size_average, reduce)
     check_tensors("binary_cross_entropy_with_logits", input=input, target=target)
@@ -271,9 +273,10 @@ def kl_div(input: Tensor, target: Tensor, size_average: bool | None = None, redu
     """t (log t - x) for log-probabilities x, and t or (log_target) log t"""
     reduction = check_reduction(reduction, size_average, reduce, "batchmean")
     if reduction == "mean":
-        warnings.warn("reduction: 'mean' divides the total loss by both the batch size and the support size.'batchmean' divides "
-                      "only by the batch size, and aligns with the KL div math definition.'mean' will be changed to behave the "
-                      "same as 'batchmean' in the next major release.", stacklevel=2)
+        warnings.warn("reduction: 'mean' divides the total loss by both the batch size and the support "
+                      "size.'batchmean' divides only by the batch size, and aligns with the KL div math "
+                      "definition.'mean' will be changed to behave the same as 'batchmean' in the next major "
+                      "release.", stacklevel=2)
     check_tensors("kl_div", input=input, target=target)
     if input.array.dtype.kind != "f" or target.array.dtype.kind != "f":
         raise RuntimeError("kl_div: Integral inputs not supported.")
@@ -290,8 +293,9 @@ def _sizes_agree(input: Tensor, target: Tensor, weight: Tensor | None = None) ->
     if not isinstance(input, Variable) or not isinstance(target, Variable):
         check_tensors("loss", input=input, target=target)
     if input.array.shape != target.array.shape:
-        warnings.warn(f"Using a target size ({target.size()}) that is different to the input size ({input.size()}). This will "
-                      "likely lead to incorrect results due to broadcasting. Please ensure they have the same size.",
+        warnings.warn(f"Using a target size ({target.size()}) that is different to the input size ({input.size()}). "
+                      "This will likely lead to incorrect results due to broadcasting. Please ensure they have the "
+                      "same size.",
                       stacklevel=3)
     if weight is not None and weight.array.shape != input.array.shape:
         raise ValueError("Weights and input must have the same size.")

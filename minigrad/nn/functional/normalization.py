@@ -29,16 +29,16 @@ def _scaled(x, weight, bias):
     return x if bias is None else x + bias
 
 
-def _last_dims(function: str, input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None, bias: Tensor | None,
-               star: str) -> tuple[int, ...]:
+def _last_dims(function: str, input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None,
+               bias: Tensor | None, star: str) -> tuple[int, ...]:
     """The dimensions that have the normalized_shape: the last ones."""
     if not isinstance(normalized_shape, list | tuple):
         raise TypeError(f"{function}(): argument 'normalized_shape' (position 2) must be tuple of ints, not "
                         f"{type(normalized_shape).__name__}")
     shape = tuple(normalized_shape)
     if not shape:
-        raise RuntimeError("Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one element, but "
-                           "got normalized_shape = []")
+        raise RuntimeError("Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one "
+                           "element, but got normalized_shape = []")
     for name, x in (("weight", weight), ("bias", bias)):
         if x is not None and x.array.shape != shape:
             raise RuntimeError(f"Expected {name} to be of same shape as normalized_shape, but got {name} of shape "
@@ -46,8 +46,8 @@ def _last_dims(function: str, input: Tensor, normalized_shape: Sequence[int], we
     n = input.array.ndim
     if input.array.shape[max(n - len(shape), 0):] != shape:
         wanted = ", ".join(map(str, shape))
-        raise RuntimeError(f"Given normalized_shape={list(shape)}, expected input with shape [*{star}{wanted}], but got input "
-                           f"of size{list(input.shape)}")
+        raise RuntimeError(f"Given normalized_shape={list(shape)}, expected input with shape [*{star}{wanted}], but "
+                           f"got input of size{list(input.shape)}")
     return tuple(range(n - len(shape), n))
 
 
@@ -73,7 +73,8 @@ def layer_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | 
     return _layer_norm(input, dims, weight, bias, eps)
 
 
-def rms_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None) -> Tensor:
+def rms_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None,
+             eps: float | None = None) -> Tensor:
     """Mean square 1 over the last dimensions, then times weight; eps is the dtype's own if none is given"""
     check_tensors("rms_norm", input=input)
     dims = _last_dims("rms_norm", input, normalized_shape, weight, None, "")
@@ -113,8 +114,8 @@ def group_norm(input: Tensor, num_groups: int, weight: Tensor | None = None, bia
                            f"{list(shape)} and num_groups={num_groups}")
     for name, p in (("weight", weight), ("bias", bias)):
         if p is not None and p.array.shape != shape[1:2]:
-            raise RuntimeError(f"Expected {name} to be a vector of size equal to the number of channels in input, but got "
-                               f"{name} of shape {list(p.shape)} and input of shape {list(shape)}")
+            raise RuntimeError(f"Expected {name} to be a vector of size equal to the number of channels in input, but "
+                               f"got {name} of shape {list(p.shape)} and input of shape {list(shape)}")
     require_floating("group_norm", "GroupNormKernelImpl", input)
     _one_dtype(input, weight, bias)
     return _group_norm(input, num_groups, weight, bias, eps)

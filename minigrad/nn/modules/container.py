@@ -9,7 +9,7 @@ from typing import Any
 
 from ...graph import Variable
 from ..parameter import Parameter
-from .module import Module, _indented
+from .module import Module, _indented, _typename
 
 
 class _ListOfModules(Module):
@@ -156,7 +156,7 @@ class ModuleList(_ListOfModules):
                 runs[-1][1] = i
             else:
                 runs.append([i, i, text])
-        lines = [_indented(f"({first}): {text}" if first == last else f"({first}-{last}): {last - first + 1} x {text}", 2)
+        lines = [_indented((f"({first}): " if first == last else f"({first}-{last}): {last - first + 1} x ") + text, 2)
                  for first, last, text in runs]
         return f"{self._get_name()}(" + ("\n  " + "\n  ".join(lines) + "\n" if lines else "") + ")"
 
@@ -164,7 +164,8 @@ class ModuleList(_ListOfModules):
 def _pairs(what: str, of: str, pairs: Iterable, ordered: tuple[type, ...]) -> Iterator[tuple[str, Any]]:
     """The items of a mapping (by key, if it is none of the ordered types), or of an iterable of pairs."""
     if not isinstance(pairs, Iterable):
-        raise TypeError(f"{what}.update should be called with an iterable of key/value pairs, but got {type(pairs).__name__}")
+        raise TypeError(f"{what}.update should be called with an iterable of key/value pairs, but got "
+                        f"{type(pairs).__name__}")
     if isinstance(pairs, ordered):
         yield from pairs.items()
     elif isinstance(pairs, Mapping):
@@ -235,7 +236,8 @@ def _described(entries: Iterable[tuple[Any, Any]], kind) -> str:
     for key, value in entries:
         if isinstance(value, Variable):
             size = "x".join(map(str, value.shape))
-            what = f"{'Parameter' if isinstance(value, Parameter) else 'Tensor'} containing: [{kind(value)} of size {size}]"
+            what = "Parameter" if isinstance(value, Parameter) else "Tensor"
+            what += f" containing: [{kind(value)} of size {size}]"
         else:
             what = f"Object of type: {type(value).__name__}"
         lines.append(f"  ({key}): {what}")
@@ -384,7 +386,7 @@ class ParameterDict(Module):
         return self
 
     def extra_repr(self) -> str:
-        return _described(self.items(), lambda t: "torch.nn.parameter.Parameter" if isinstance(t, Parameter) else t.type())
+        return _described(self.items(), _typename)
 
     def __call__(self, input):
         raise RuntimeError("ParameterDict should not be called.")

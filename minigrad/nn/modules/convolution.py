@@ -23,8 +23,8 @@ class Conv1d(Module):
     """Windows of the input, as long as the kernel, times the weight."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int | tuple[int], stride: int | tuple[int] = 1,
-                 padding: str | int | tuple[int] = 0, dilation: int | tuple[int] = 1, groups: int = 1, bias: bool = True,
-                 padding_mode: str = "zeros", device=None, dtype=None):
+                 padding: str | int | tuple[int] = 0, dilation: int | tuple[int] = 1, groups: int = 1,
+                 bias: bool = True, padding_mode: str = "zeros", device=None, dtype=None):
         super().__init__()
         stride = _single(stride)
         if groups <= 0:

@@ -59,9 +59,11 @@ class Module:
 
     def __init__(self, *args, **kwargs) -> None:
         if not self.call_super_init and kwargs:
-            raise TypeError(f"{type(self).__name__}.__init__() got an unexpected keyword argument '{next(iter(kwargs))}'")
+            raise TypeError(f"{type(self).__name__}.__init__() got an unexpected keyword argument "
+                            f"'{next(iter(kwargs))}'")
         if not self.call_super_init and args:
-            raise TypeError(f"{type(self).__name__}.__init__() takes 1 positional argument but {len(args) + 1} were given")
+            raise TypeError(f"{type(self).__name__}.__init__() takes 1 positional argument but {len(args) + 1} were "
+                            "given")
         put = super().__setattr__
         put("training", True)
         for name in self._PLAIN:
@@ -101,8 +103,8 @@ class Module:
                     try:
                         result = self._run_forward_hook(hook, args, kwargs, result)
                     except Exception as error:
-                        warnings.warn("module forward hook with ``always_call=True`` raised an exception that was silenced as "
-                                      f"another error was raised in forward: {error}", stacklevel=2)
+                        warnings.warn("module forward hook with ``always_call=True`` raised an exception that was "
+                                      f"silenced as another error was raised in forward: {error}", stacklevel=2)
             raise
 
     def _run_pre_hooks(self, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
@@ -111,8 +113,8 @@ class Module:
                 result = hook(self, args, kwargs)
                 if result is not None:
                     if not isinstance(result, tuple) or len(result) != 2:
-                        raise RuntimeError("forward pre-hook must return None or a tuple of (new_args, new_kwargs), but got "
-                                           f"{result}.")
+                        raise RuntimeError("forward pre-hook must return None or a tuple of (new_args, new_kwargs), "
+                                           f"but got {result}.")
                     args, kwargs = result
             else:
                 result = hook(self, args)
@@ -124,7 +126,8 @@ class Module:
         new = hook(self, args, kwargs, result) if hook.with_kwargs else hook(self, args, result)
         return result if new is None else new
 
-    def register_forward_pre_hook(self, hook: Callable, *, prepend: bool = False, with_kwargs: bool = False) -> RemovableHandle:
+    def register_forward_pre_hook(self, hook: Callable, *, prepend: bool = False,
+                                  with_kwargs: bool = False) -> RemovableHandle:
         """Call hook(module, args) before forward; what it returns replaces the arguments."""
         return _put(self._forward_pre_hooks, _Hook(hook, with_kwargs), prepend)
 
@@ -138,7 +141,8 @@ class Module:
         return _put(self._backward_pre_hooks, hook, prepend)
 
     def register_full_backward_hook(self, hook: Callable, prepend: bool = False) -> RemovableHandle:
-        """Call hook(module, grad_input, grad_output) after backward went through; what it returns replaces grad_input."""
+        """Call hook(module, grad_input, grad_output) after backward went through; what it returns replaces
+        grad_input."""
         return _put(self._backward_hooks, hook, prepend)
 
     # ---- attributes ---------------------------------------------------------------------------------------------
@@ -147,7 +151,7 @@ class Module:
         own = self.__dict__
         kind = ("_parameters" if isinstance(value, Parameter) else "_modules" if isinstance(value, Module)
                 else "_buffers" if isinstance(value, Buffer) else None)
-        if kind is None:                  # something else: None, or a tensor in the place of a buffer, may replace an entry
+        if kind is None:               # None, or a tensor in the place of a buffer, may replace an entry
             kind = next((k for k in self._PLAIN if name in own.get(k, ())), None)
             if kind is None:
                 super().__setattr__(name, value)
@@ -211,18 +215,19 @@ class Module:
         self._check_name("parameter", name, self.__dict__.get("_parameters", ()))
         if param is not None:
             if not isinstance(param, Parameter):
-                raise TypeError(f"cannot assign '{_typename(param)}' object to parameter '{name}' (torch.nn.Parameter or None "
-                                "required)")
+                raise TypeError(f"cannot assign '{_typename(param)}' object to parameter '{name}' (torch.nn.Parameter "
+                                "or None required)")
             if param.grad_fn is not None:
-                raise ValueError(f"Cannot assign non-leaf Tensor to parameter '{name}'. Model parameters must be created "
-                                 f"explicitly. To express '{name}' as a function of another Tensor, compute the value in the "
-                                 "forward() method.")
+                raise ValueError(f"Cannot assign non-leaf Tensor to parameter '{name}'. Model parameters must be "
+                                 f"created explicitly. To express '{name}' as a function of another Tensor, compute "
+                                 "the value in the forward() method.")
         self._parameters[name] = param
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         self._check_name("buffer", name, self.__dict__.get("_buffers", ()))
         if tensor is not None and not isinstance(tensor, Variable):
-            raise TypeError(f"cannot assign '{_typename(tensor)}' object to buffer '{name}' (torch Tensor or None required)")
+            raise TypeError(f"cannot assign '{_typename(tensor)}' object to buffer '{name}' (torch Tensor or None "
+                            "required)")
         self._buffers[name] = tensor
         (self._non_persistent_buffers_set.discard if persistent else self._non_persistent_buffers_set.add)(name)
 
@@ -361,7 +366,8 @@ class Module:
                     p._grad.zero_()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Module:
-        """Replace the data of parameters, gradients and buffers by what fn makes of it; parameters stay the same objects."""
+        """Replace the data of parameters, gradients and buffers by what fn makes of it; parameters stay the same
+        objects."""
         if recurse:
             for child in self.children():
                 child._apply(fn)
@@ -382,7 +388,8 @@ class Module:
         if dtype is None:
             return self
         if not dtype.is_floating_point:
-            raise TypeError(f"nn.Module.to only accepts floating point or complex dtypes, but got desired dtype={dtype}")
+            raise TypeError("nn.Module.to only accepts floating point or complex dtypes, but got desired "
+                            f"dtype={dtype}")
         return self._cast(dtype)
 
     def _cast(self, dtype: dtypes.dtype) -> Module:
@@ -418,12 +425,12 @@ class Module:
     # ---- state dicts --------------------------------------------------------------------------------------------
 
     def get_extra_state(self) -> Any:
-        raise RuntimeError("Reached a code path in Module.get_extra_state() that should never be called. Please file an issue "
-                           "to report this bug.")
+        raise RuntimeError("Reached a code path in Module.get_extra_state() that should never be called. Please file "
+                           "an issue to report this bug.")
 
     def set_extra_state(self, state: Any) -> None:
-        raise RuntimeError("Reached a code path in Module.set_extra_state() that should never be called. Please file an issue "
-                           "to report this bug.")
+        raise RuntimeError("Reached a code path in Module.set_extra_state() that should never be called. Please file "
+                           "an issue to report this bug.")
 
     def _persistent(self) -> dict[str, Tensor]:
         buffers = {k: b for k, b in self._buffers.items() if k not in self._non_persistent_buffers_set}
@@ -435,7 +442,8 @@ class Module:
         if type(self).get_extra_state is not Module.get_extra_state:
             destination[prefix + EXTRA_STATE] = self.get_extra_state()
 
-    def state_dict(self, *args, destination: dict | None = None, prefix: str = "", keep_vars: bool = False) -> dict[str, Any]:
+    def state_dict(self, *args, destination: dict | None = None, prefix: str = "",
+                   keep_vars: bool = False) -> dict[str, Any]:
         """All parameters and persistent buffers, by dotted name; they share the module's memory."""
         if args:
             warnings.warn("Positional args are being deprecated, use kwargs instead.", FutureWarning, stacklevel=2)
@@ -461,8 +469,8 @@ class Module:
                 destination = result
         return destination
 
-    def _load_from_state_dict(self, state_dict: dict, prefix: str, local_metadata: dict, strict: bool, missing_keys: list[str],
-                              unexpected_keys: list[str], error_msgs: list[str]) -> None:
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, local_metadata: dict, strict: bool,
+                              missing_keys: list[str], unexpected_keys: list[str], error_msgs: list[str]) -> None:
         """Copy this module's own entries (not its children's) from a state dict, noting what does not fit."""
         for hook in self._load_state_dict_pre_hooks.values():
             hook(state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs)
@@ -474,14 +482,14 @@ class Module:
                 continue
             given = state_dict[key]
             if not isinstance(given, Variable):
-                error_msgs.append(f'While copying the parameter named "{key}", expected torch.Tensor or Tensor-like object from '
-                                  f"checkpoint but received {type(given)}")
+                error_msgs.append(f'While copying the parameter named "{key}", expected torch.Tensor or Tensor-like '
+                                  f"object from checkpoint but received {type(given)}")
                 continue
             if own.dim() == 0 and given.dim() == 1 and given.shape[0] == 1:
                 given = given[0]
             if given.shape != own.shape:
-                error_msgs.append(f"size mismatch for {key}: copying a param with shape {given.shape} from checkpoint, the "
-                                  f"shape in current model is {own.shape}.")
+                error_msgs.append(f"size mismatch for {key}: copying a param with shape {given.shape} from "
+                                  f"checkpoint, the shape in current model is {own.shape}.")
                 continue
             with no_grad():
                 if not local_metadata.get("assign_to_params_buffers", False):
@@ -509,9 +517,10 @@ class Module:
                     if not (name in self._modules if dot else name in known):
                         unexpected_keys.append(key)
 
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> _IncompatibleKeys:
-        """Copy parameters and buffers from a state dict (with assign=True, take over its tensors themselves). With strict
-        the keys must match exactly. One error lists everything that does not fit."""
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True,
+                        assign: bool = False) -> _IncompatibleKeys:
+        """Copy parameters and buffers from a state dict (with assign=True, take over its tensors themselves). With
+        strict the keys must match exactly. One error lists everything that does not fit."""
         if not isinstance(state_dict, Mapping):
             raise TypeError(f"Expected state_dict to be dict-like, got {type(state_dict)}.")
         missing, unexpected, errors = [], [], []
@@ -532,9 +541,9 @@ class Module:
             found = _IncompatibleKeys(missing, unexpected)
             for hook in module._load_state_dict_post_hooks.values():
                 if hook(module, found) is not None:
-                    raise AssertionError("Hooks registered with ``register_load_state_dict_post_hook`` are not expected to "
-                                         "return new values, if incompatible_keys need to be modified, it should be done "
-                                         "inplace.")
+                    raise AssertionError("Hooks registered with ``register_load_state_dict_post_hook`` are not "
+                                         "expected to return new values, if incompatible_keys need to be modified, it "
+                                         "should be done inplace.")
 
         load(self, state_dict, "")
         if strict:
@@ -662,6 +671,6 @@ def _watch_outputs(module: Module, result, shared: dict):
         return _through_gate(seen, (result,))[0]
     if isinstance(result, tuple):
         return _through_gate(seen, result)
-    warnings.warn("For backward hooks to be called, module output should be a Tensor or a tuple of Tensors but received "
-                  f"{type(result)}", stacklevel=3)
+    warnings.warn("For backward hooks to be called, module output should be a Tensor or a tuple of Tensors but "
+                  f"received {type(result)}", stacklevel=3)
     return result

@@ -81,8 +81,8 @@ class RMSNorm(_Affine):
 
 
 class GroupNorm(_Affine):
-    def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True, device=None, dtype=None,
-                 *, bias: bool = True):
+    def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True, device=None,
+                 dtype=None, *, bias: bool = True):
         super().__init__()
         if num_channels % num_groups:
             raise ValueError(f"num_channels ({num_channels}) must be divisible by num_groups ({num_groups})")
@@ -93,7 +93,8 @@ class GroupNorm(_Affine):
         return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
-        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}, bias={self.bias is not None}"
+        return (f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}, "
+                f"bias={self.bias is not None}")
 
 
 class BatchNorm1d(_Affine):
@@ -130,7 +131,8 @@ class BatchNorm1d(_Affine):
             if self.momentum is None:                                # the plain average of all batches
                 momentum = 1.0 / self.num_batches_tracked.item()
         own = self.training or self.running_mean is None
-        mean, var = (self.running_mean, self.running_var) if not self.training or self.track_running_stats else (None,) * 2
+        unused = self.training and not self.track_running_stats
+        mean, var = (None, None) if unused else (self.running_mean, self.running_var)
         return F.batch_norm(input, mean, var, self.weight, self.bias, own, momentum, self.eps)
 
     def _load_from_state_dict(self, state_dict, prefix, local_metadata, *args) -> None:
