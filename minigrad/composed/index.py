@@ -313,7 +313,8 @@ def _along(name: str, input: Tensor, dim: int, index, error: type[Exception] = I
     require_tensor(name, index, "index", 3)
     dim, index = dim_of(dim, input.array.ndim), index.array
     if index.dtype not in (np.int64, np.int32):
-        raise IndexError(f"{name}(): Expected dtype int32/int64 for index")
+        error = RuntimeError if name == "index_select" else IndexError
+        raise error(f"{name}(): Expected dtype int32/int64 for index")
     if index.ndim > 1:
         raise IndexError(f"{name}(): Index is supposed to be a vector, but got dim: {index.ndim}")
     index = index.reshape(-1)
@@ -347,7 +348,7 @@ def _source_along(name: str, input: Tensor, dim: int, index: np.ndarray, source:
 @_writer("IndexAdd")
 def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: float = 1):
     """Slices of the source added to the slices of a dimension that the index names."""
-    dim, places = _along("index_add", input, dim, index)
+    dim, places = _along("index_add", input, dim, index, RuntimeError)
     source = _source_along("index_add", input, dim, places, source)
     return source if alpha == 1 else mul(source, alpha), (WHOLE,) * dim + (places,), True
 
@@ -633,7 +634,7 @@ def nonzero(input: Tensor, *, as_tuple: bool = False) -> Tensor | tuple[Tensor, 
     places = input.array.nonzero() if input.array.ndim else ()
     if not input.array.ndim:
         return new_tensor(np.empty((int(input.array.item() != 0), 0), np.int64))
-    return new_tensor(np.stack(places, 1) if places else np.empty((0, 0), np.int64))
+    return new_tensor(np.array(places).T)
 
 
 def argwhere(input: Tensor) -> Tensor:

@@ -590,24 +590,21 @@ def matrix_norm(A: Tensor, ord: float | str = "fro", dim: Sequence[int] = (-2, -
         return _kept(sum_over(svdvals(movedim(A, dims, (-2, -1))), (A.array.ndim - 2,), False), dims, keepdim)
     if abs(ord) not in (1, 2, math.inf):
         raise RuntimeError(f"linalg.matrix_norm: Order {ord} not supported.")
-    extreme = max_over if ord > 0 else min_over
+
+    def extreme(x: Tensor, d: int, keep: bool) -> Tensor:
+        if x.array.shape[d] == 0 and ord < 0:
+            raise IndexError(f"linalg.matrix_norm: the norm of order {ord} is a least value, which an empty dimension "
+                             "does not have")
+        return (sum_over if x.array.shape[d] == 0 else max_over if ord > 0 else min_over)(x, (d,), keep)
     if abs(ord) == 2:
         values = svdvals(movedim(A, dims, (-2, -1)))
-        _check_not_empty(values, A.array.ndim - 2, ord)
-        return _kept(extreme(values, (A.array.ndim - 2,), False), dims, keepdim)
+        return _kept(extreme(values, A.array.ndim - 2, False), dims, keepdim)
     over, along = dims if abs(ord) == 1 else dims[::-1]
     sums = sum_over(absolute(A), (over,), True)
-    _check_not_empty(sums, along, ord)
-    out = extreme(sums, (along,), True)
+    out = extreme(sums, along, True)
     if not keepdim:
         out = reshape_to(out, tuple(n for d, n in enumerate(A.array.shape) if d not in dims))
     return named(out, "Amax" if ord > 0 else "Amin")
-
-
-def _check_not_empty(x: Tensor, dim: int, ord) -> None:
-    if x.array.shape[dim] == 0:
-        raise IndexError(f"linalg.matrix_norm: cannot take the norm of order {ord} of a matrix without elements: there "
-                         "is no extreme along an empty dimension")
 
 
 def _kept(out: Tensor, dims: tuple[int, ...], keepdim: bool) -> Tensor:

@@ -12,7 +12,16 @@ from operator import index
 import numpy as np
 
 from .. import dtypes
-from ..creation import Ints, as_int, contiguous_format, ints, memory_order, preserve_format
+from ..creation import (
+    Ints,
+    as_int,
+    channels_last,
+    channels_last_3d,
+    contiguous_format,
+    ints,
+    memory_order,
+    preserve_format,
+)
 from ..graph import Tensor, Variable, composite, new_tensor
 from ..modes import mode
 from ..ops import shape as ops
@@ -374,7 +383,7 @@ def broadcast_tensors(*tensors: Tensor) -> list[Tensor]:
 @composite("Repeat")
 def repeat(input: Tensor, *repeats, **by_name) -> Tensor:
     """Copies of a tensor side by side, so many in each dimension."""
-    repeats = ints("repeat", "", repeats, **_only(by_name, "repeats", "repeat"))
+    repeats = ints("repeat", "repeats", repeats, **_only(by_name, "repeats", "repeat"))
     shape = input.array.shape
     lead = len(repeats) - len(shape)
     if lead < 0:
@@ -404,7 +413,7 @@ def repeat_interleave(input: Tensor, repeats: int | Tensor | None = None, dim: i
                       output_size: int | None = None) -> Tensor:
     """Each element so many times in succession; of repeats alone, the indices that do this."""
     if repeats is None:
-        return new_tensor(np.repeat(np.arange(input.array.size), _repeats(input.array, input.array.size)))
+        return new_tensor(np.repeat(np.arange(input.array.size), _repeats(input.array)))
     if dim is None:
         input, dim = flatten(input), 0
     dim = dim_of(dim, input.array.ndim)
@@ -414,12 +423,13 @@ def repeat_interleave(input: Tensor, repeats: int | Tensor | None = None, dim: i
     if isinstance(repeats, Variable) and repeats.array.size == 1 and repeats.array.dtype.kind in "iu":
         repeats = int(repeats.array.item())
     if isinstance(repeats, Variable):
-        if repeats.array.ndim > 1:
+        counts = _repeats(repeats.array)
+        if counts.ndim > 1:
             raise RuntimeError("repeats must be 0-dim or 1-dim tensor")
         if repeats.array.size != n:
             raise RuntimeError("repeats must have the same size as input along dim, but got repeats.size(0) = "
                                f"{repeats.array.size} and input.size({dim}) = {n}")
-        places = np.repeat(np.arange(n), _repeats(repeats.array, n))
+        places = np.repeat(np.arange(n), counts)
         if output_size is not None and output_size != places.size:
             raise RuntimeError("allocated size does not match required size")
         return named(index_at(input, (slice(None),) * dim + (places,)), "IndexSelect")
@@ -433,7 +443,7 @@ def repeat_interleave(input: Tensor, repeats: int | Tensor | None = None, dim: i
     return _base(reshape_to(contiguous_copy(many), (*shape[:dim], n * repeats, *shape[dim + 1:])))
 
 
-def _repeats(counts: np.ndarray, n: int) -> np.ndarray:
+def _repeats(counts: np.ndarray) -> np.ndarray:
     if counts.dtype.kind not in "iu":
         raise NotImplementedError("repeat_interleave: repeats must be an integer tensor")
     if (counts < 0).any():
@@ -914,6 +924,9 @@ triu = _triangle("triu", np.greater_equal)
 # ---- layout -----------------------------------------------------------------------------------------------------
 
 def is_contiguous(input: Tensor, memory_format=None) -> bool:
+    """Whether the elements lie in memory in their order."""
+    if input.array.ndim != {channels_last: 4, channels_last_3d: 5}.get(memory_format, input.array.ndim):
+        return False
     order = memory_order(input.array.ndim, memory_format)
     return (input.array if order is None else input.array.transpose(order)).flags.c_contiguous
 
