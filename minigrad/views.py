@@ -88,12 +88,13 @@ def mark_multiple(views: Iterable[Tensor], name: str = "") -> tuple[Tensor, ...]
     return views
 
 
-def check_inplace(t: Tensor) -> None:
+def check_inplace(t: Tensor, constant: bool = False) -> None:
     """torch's conditions for a write in place."""
     if t._version is None and not mode.inference:
         raise RuntimeError("Inplace update to inference tensor outside InferenceMode is not allowed. You can make a clone "
                            "to get a normal tensor before doing inplace update.")
-    check_memory(t)
+    if not constant:
+        check_memory(t)
     if not mode.grad:
         return
     view = t._view
@@ -161,12 +162,12 @@ def _check_kind(t: Tensor, view: View, what: str) -> None:
             "an out-of-place one.")
 
 
-def assign(t: Tensor, compute: Callable[[], Tensor], write: Callable) -> Tensor:
+def assign(t: Tensor, compute: Callable[[], Tensor], write: Callable, constant: bool = False) -> Tensor:
     """t <- compute(), in place: the write is seen through every view of the memory, and in the history of every tensor
     that views it. `compute` is the ordinary op, so an in-place op's derivative is the op's.
 
     `write(base, value, steps)` is the primitive that replaces a view's elements; it becomes the base's history."""
-    check_inplace(t)
+    check_inplace(t, constant)
     mark = next_sequence()
     result = compute()
     value = result.array

@@ -61,11 +61,11 @@ def fill_(self, value):
         if value.array.ndim:
             raise RuntimeError(f"fill_ only supports 0-dimension value tensor but got tensor with {value.array.ndim} dimensions.")
         return copy_(self, value)
-    return assign(self, lambda: _filled(self, value), write)
+    return assign(self, lambda: _filled(self, value), write, constant=True)
 
 
 def zero_(self):
-    return assign(self, lambda: _zeroed(self), write)
+    return assign(self, lambda: _zeroed(self), write, constant=True)
 
 
 def overwrite(t: Tensor, values) -> Tensor:
