@@ -175,8 +175,17 @@ def _check_broadcast(arrays) -> None:
 
 def getitem(self: Tensor, key) -> Tensor:
     """self[key]: a view for integers, slices, None and Ellipsis, else a copy."""
-    if type(key) is slice:
-        return basic_index(self, (_slice(key),)) if self.array.ndim else _refuse_slice()
+    kind, array = type(key), self.array
+    if kind is slice:
+        return basic_index(self, (_slice(key),)) if array.ndim else _refuse_slice()
+    if kind is int and array.ndim and -len(array) <= key < len(array):
+        return named(basic_index(self, (key,)), "Select")
+    if isinstance(key, Variable) and key.array.dtype == np.int64 and key.array.ndim and array.ndim:
+        try:
+            return index_at(self, (key.array,))
+        except IndexError:
+            _check_range(key.array, len(array), 0, IndexError)
+            raise
     view, arrays, name = _parse(self, key)
     if name != "Alias" or None in view:
         self = named(basic_index(self, view), name)

@@ -8,13 +8,30 @@ import math
 
 import numpy as np
 
-from ..graph import primitive
+from ..graph import Variable, primitive
+from ..modes import mode
 from .shape import zeros_for
 
 
-@primitive("Index", input=lambda g, index, shape: index_write(zeros_for(g, shape), g, index, True))
 def index_at(input, index):
     """input[index]: a copy."""
+    return _index(input, _kept(index, input))
+
+
+def index_write(input, value, index, accumulate):
+    """A copy of input with the elements at the index replaced, or added to, as often as the index names them."""
+    return _index_put(input, value, _kept(index, input, value), accumulate)
+
+
+def _kept(index: tuple, *tensors) -> tuple:
+    """The index as backward may rely on it: what is recorded gets its own copy, as the caller's may change."""
+    if mode.grad and any(isinstance(t, Variable) and t.requires_grad for t in tensors):
+        return tuple(i if isinstance(i, slice) else i.copy() for i in index)
+    return index
+
+
+@primitive("Index", input=lambda g, index, shape: _index_put(zeros_for(g, shape), g, index, True))
+def _index(input, index):
     last = index[-1]
     if last.dtype.kind != "b" and all(isinstance(i, slice) for i in index[:-1]):
         return input.take(last, len(index) - 1)          # several times as fast as NumPy's general case
@@ -22,10 +39,9 @@ def index_at(input, index):
 
 
 @primitive("IndexPut",
-           input=lambda g, index, accumulate: g if accumulate else index_write(g, 0.0, index, False),
-           value=lambda g, index: index_at(g, index))
-def index_write(input, value, index, accumulate):
-    """A copy of input with the elements at the index replaced, or added to, as often as the index names them."""
+           input=lambda g, index, accumulate: g if accumulate else _index_put(g, 0.0, index, False),
+           value=lambda g, index: _index(g, index))
+def _index_put(input, value, index, accumulate):
     out = input.copy()
     write_at(out, value, index, accumulate)
     return out
