@@ -1,7 +1,8 @@
 """torch.linalg, as far as minigrad has it."""
 
 from .composed.linalg import cross as _cross
-from .composed.linalg import matmul, matrix_norm, multi_dot, norm, svdvals
+from .composed.linalg import linalg_norm as norm
+from .composed.linalg import matmul, matrix_norm, multi_dot, svdvals
 from .composed.reduce import linalg_vector_norm as vector_norm
 from .composed.shape import diagonal as _diagonal
 from .graph import Tensor

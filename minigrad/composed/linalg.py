@@ -613,8 +613,8 @@ def _kept(out: Tensor, dims: tuple[int, ...], keepdim: bool) -> Tensor:
     return movedim(reshape_to(out, (*out.array.shape, 1, 1)), (n, n + 1), dims) if keepdim else out
 
 
-def norm(A: Tensor, ord: float | str | None = None, dim: int | Sequence[int] | None = None, keepdim: bool = False, *,
-         dtype: dtypes.dtype | None = None) -> Tensor:
+def linalg_norm(A: Tensor, ord: float | str | None = None, dim: int | Sequence[int] | None = None,
+                keepdim: bool = False, *, dtype: dtypes.dtype | None = None) -> Tensor:
     """A norm of vectors (one dimension) or matrices (two): torch.linalg.norm."""
     require_tensor("linalg.norm", A, "A")
     dims = (dim,) if isinstance(dim, int) else None if dim is None else tuple(dim)
@@ -632,9 +632,24 @@ def norm(A: Tensor, ord: float | str | None = None, dim: int | Sequence[int] | N
     return reduce.linalg_vector_norm(A, 2 if ord is None else ord, dims, keepdim, dtype=dtype)
 
 
+def norm(input: Tensor, p: float | str | None = "fro", dim: int | Sequence[int] | None = None, keepdim: bool = False,
+         dtype: dtypes.dtype | None = None) -> Tensor:
+    """The p-norm of all elements, or along dimensions; "nuc" is one of matrices."""
+    require_tensor("norm", input)
+    if isinstance(p, str) and p not in ("fro", "nuc"):
+        raise RuntimeError(f"only valid string values are 'fro' and 'nuc', found {p}")
+    if input.array.dtype.kind != "f" and dtype is None:
+        raise RuntimeError("norm(): input dtype should be either floating point or complex. Got "
+                           f"{input.dtype.tensor_type} instead.")
+    if p == "nuc":
+        return matrix_norm(input, p, (-2, -1) if dim is None or dim == () else dim, keepdim, dtype=dtype)
+    return reduce.linalg_vector_norm(input, 2 if p in ("fro", None) else p, dim, keepdim, dtype=dtype)
+
+
 class Methods:
     __slots__ = ()
 
+    norm = norm
     matmul, mm, bmm, mv, dot, vdot, inner, outer, ger = matmul, mm, bmm, mv, dot, vdot, inner, outer, ger
     addmm, addmv, addr, addbmm, baddbmm = addmm, addmv, addr, addbmm, baddbmm
     addmm_, addmv_, addr_ = inplace(addmm), inplace(addmv), inplace(addr)
