@@ -15,8 +15,17 @@ from functools import partial
 import numpy as np
 
 from .graph import Node, Tensor, Variable, new_tensor
-from .modes import (Quiet, Settings, enable_grad, inference_mode, is_grad_enabled, is_inference_mode_enabled, mode, no_grad,
-                    set_grad_enabled)
+from .modes import (
+    Quiet,
+    Settings,
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    is_inference_mode_enabled,
+    mode,
+    no_grad,
+    set_grad_enabled,
+)
 from .views import check_memory
 
 # ---- the walk ---------------------------------------------------------------------------------------------------
@@ -324,9 +333,10 @@ def _inspect(node: Node, g, suspect: str | None) -> str | None:
 
 # ---- the rest of torch.autograd's names, from where they are defined ---------------------------------------------
 
+from . import function, graph  # noqa: E402
 from .function import Function, FunctionCtx  # noqa: E402
 from .gradcheck import gradcheck, gradgradcheck  # noqa: E402
 
 __all__ = ["Function", "FunctionCtx", "Node", "Tensor", "Variable", "backward", "detect_anomaly", "enable_grad", "grad",
-           "gradcheck", "gradgradcheck", "inference_mode", "is_anomaly_enabled", "is_grad_enabled",
+           "function", "gradcheck", "gradgradcheck", "graph", "inference_mode", "is_anomaly_enabled", "is_grad_enabled",
            "is_inference_mode_enabled", "new_tensor", "no_grad", "set_detect_anomaly", "set_grad_enabled", "walk"]

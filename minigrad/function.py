@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import inspect
+import warnings
+import weakref
 from collections.abc import Callable
 from functools import wraps
 
 import numpy as np
 
-from .graph import Node, Tensor, Variable, fit, forward_traceback, new_tensor, next_sequence, renamed, tensor_with_edge
+from .graph import (
+    Node,
+    Tensor,
+    Variable,
+    fit,
+    forward_traceback,
+    new_tensor,
+    next_sequence,
+    renamed,
+    tensor_with_edge,
+)
 from .modes import Settings, mode
+from .ops.shape import alias, write
+from .views import check_inplace, rewrite_history
 
 
 class FunctionCtx:
@@ -18,84 +33,112 @@ class FunctionCtx:
         self.needs_input_grad: tuple[bool, ...] = ()
         self.materialize_grads = True
         self.non_differentiable: tuple = ()
-        self._saved: list[tuple] = []
+        self.dirty_tensors: tuple = ()
+        self.to_save: tuple = ()
+        self._saved: list[tuple] | None = []
 
     def save_for_backward(self, *tensors: Tensor | None) -> None:
+        """Keep inputs, outputs or intermediate tensors; a write to one of them in place will not go unnoticed."""
         for t in tensors:
             if t is not None and not isinstance(t, Variable):
                 raise TypeError(f"save_for_backward can only save variables, but argument is of type {type(t).__name__}")
-        self._to_save = tensors
+        self.to_save = tensors
 
     def mark_non_differentiable(self, *tensors: Tensor) -> None:
+        """These outputs have no gradients, though floating point."""
         self.non_differentiable = tensors
 
     def mark_dirty(self, *tensors: Tensor) -> None:
-        raise NotImplementedError("minigrad's autograd.Function does not write in place: return a new tensor, and let the "
-                                  "caller copy_ it")
+        """forward wrote to these inputs in place, and returns them."""
+        self.dirty_tensors = tensors
 
     def set_materialize_grads(self, value: bool) -> None:
+        """Whether backward is given zeros, rather than None, for an output that nothing was computed from."""
         self.materialize_grads = value
 
     @property
     def saved_tensors(self) -> tuple[Tensor | None, ...]:
         if self._saved is None:
-            raise RuntimeError("Trying to backward through the graph a second time (or directly access saved tensors after "
-                               "they have already been freed). Specify retain_graph=True if you need to.")
-        return tuple(self._unpack(*entry) for entry in self._saved)
+            raise RuntimeError("Trying to backward through the graph a second time (or directly access saved tensors "
+                               "after they have already been freed). Specify retain_graph=True if you need to.")
+        return tuple(map(self._unpack, self._saved))
 
-    def _unpack(self, array, edge, version, seen):
-        if array is None:
+    def _unpack(self, entry: tuple | None) -> Tensor | None:
+        if entry is None:
             return None
-        if version is not None and version[0] != seen:
+        value, edge, version, seen, unpack = entry
+        if version[0] != seen:
             raise RuntimeError("one of the variables needed for gradient computation has been modified by an inplace "
                                f"operation: it is at version {version[0]}; expected version {seen} instead.")
-        return tensor_with_edge(array, self._node if edge is _OWN else edge)
-
-
-_OWN = object()
+        if isinstance(edge, int):
+            edge = self._node.output(edge)
+        return tensor_with_edge(unpack(value) if unpack else value, edge)
 
 
 class _FunctionNode(Node):
-    """The node of one application of a Function; its gradient is that of its output, or a Slots of several."""
+    """The node of one application of a Function. Its gradient is that of its output, or the Slots of several."""
 
-    __slots__ = ("ctx", "function", "outputs")
-
-    def unpack(self, create_graph: bool) -> list:
-        return []
+    __slots__ = ("ctx", "function", "heads", "outputs")
 
     def release(self) -> None:
         self.ctx._saved = None
 
+    def places(self) -> list[int]:
+        return [i for i, kind in enumerate(self.ctx._is_tensor) if kind]
+
+    def output(self, i: int) -> Node:
+        """The node of the i-th output: this one, or the one that hands it that output's gradient. Such a node holds
+        this one, so this one remembers it weakly, and makes another when the first is gone."""
+        if self.heads is None:
+            return self
+        node = self.heads[i]() if i in self.heads else None
+        if node is None:
+            node = plain_node(renamed(_OutputNode, self.name()), [(None, (), self, *self.outputs[i], 0)])
+            node.index = i
+            self.heads[i] = weakref.ref(node)
+        return node
+
     def gradients(self, g, wanted: Callable, create_graph: bool):
-        ctx, ctx_outputs = self.ctx, self.outputs
-        grads = [g.get(i) for i in range(len(ctx_outputs))] if isinstance(g, Slots) else [g]
-        given = []
-        for gi, (shape, dtype) in zip(grads, ctx_outputs, strict=True):
-            if gi is None and ctx.materialize_grads:
-                gi = np.zeros(shape, dtype)
-            given.append(gi if gi is None or isinstance(gi, Variable) else new_tensor(np.asarray(gi)))
+        ctx = self.ctx
+        if not isinstance(g, Slots):
+            g = {next(i for i, meta in enumerate(self.outputs) if meta): g}
+        given = [g.get(i) for i in range(len(self.outputs))]
+        for i, meta in enumerate(self.outputs):
+            if given[i] is None and meta and ctx.materialize_grads:
+                given[i] = np.zeros(*meta)
+            if given[i] is not None and not isinstance(given[i], Variable):
+                given[i] = new_tensor(np.asarray(given[i]))
         ctx._node = self
         try:
-            result = self.function.backward(ctx, *given)
+            result = _backward_of(self.function)(ctx, *given)
         finally:
-            del ctx._node                     # a node never knows itself: no reference cycle
-        result = result if isinstance(result, tuple | list) else (result,)
+            del ctx._node                     # a ctx never knows its node for long: no reference cycle
+        result = result if isinstance(result, tuple) else (result,)
         count = len(ctx.needs_input_grad)
         if len(result) > count and all(r is None for r in result[count:]):
             result = result[:count]
         if len(result) != count:
             raise RuntimeError(f"function {self.name()} returned an incorrect number of gradients (expected {count}, "
                                f"got {len(result)})")
-        for _, _, edge, shape, dtype, position in self.inputs:
-            gi = result[position]
-            if gi is None or not wanted(edge):
-                continue
-            if not isinstance(gi, Variable):
+        for i, (gi, differentiable) in enumerate(zip(result, ctx._is_tensor, strict=True)):
+            if gi is not None and not differentiable:
+                raise RuntimeError(f"function {self.name()} returned a gradient different from None at position {i + 1}, "
+                                   "but the corresponding forward input was not a Variable")
+            if gi is not None and not isinstance(gi, Variable):
                 raise TypeError(f"expected Variable or None (got {type(gi).__name__})")
-            if gi.array.shape != shape and np.broadcast_shapes(gi.array.shape, shape) != gi.array.shape:
-                raise RuntimeError(f"Function {self.name()} returned an invalid gradient at index {position} - got "
+        for _, _, edge, shape, dtype, i in self.inputs:
+            gi = result[i]
+            if not wanted(edge):
+                continue
+            if gi is not None and gi.array.shape != shape and not _expandable(shape, gi.array.shape):
+                raise RuntimeError(f"Function {self.name()} returned an invalid gradient at index {i} - got "
                                    f"{list(gi.shape)} but expected shape compatible with {list(shape)}")
-            yield edge, fit(gi if create_graph else gi.array, shape, dtype)
+            yield edge, None if gi is None else fit(gi if create_graph else gi.array, shape, dtype)
+
+
+def _expandable(shape: tuple, to: tuple) -> bool:
+    """Whether a tensor of this shape broadcasts to the other, so that its gradient can be summed back."""
+    return len(shape) <= len(to) and all(n in (1, m) for n, m in zip(reversed(shape), reversed(to), strict=False))
 
 
 class Slots(dict):
@@ -111,16 +154,21 @@ class _OutputNode(Node):
 
     __slots__ = ("index",)
 
-    def unpack(self, create_graph: bool) -> list:
-        return []
-
     def gradients(self, g, wanted: Callable, create_graph: bool):
         edge = self.inputs[0][2]
         if wanted(edge):
             yield edge, Slots({self.index: g})
 
+    def release(self) -> None:
+        pass
 
-def _plain_node(cls: type[Node], inputs: list) -> Node:
+    @property
+    def next_functions(self) -> tuple:
+        return self.inputs[0][2].next_functions
+
+
+def plain_node(cls: type[Node], inputs: list) -> Node:
+    """A node that saves nothing."""
     node = cls()
     node.inputs, node.seq, node.hooks, node.retain, node.extras = inputs, next_sequence(), None, None, None
     node.saved, node.versions = (), ()
@@ -129,73 +177,122 @@ def _plain_node(cls: type[Node], inputs: list) -> Node:
 
 
 class Function:
-    """Subclass it with static methods forward(ctx, *args) and backward(ctx, *grads); call it through `apply`."""
+    """Subclass it with static methods forward(ctx, *args) and backward(ctx, *grads); call it through `apply`.
+
+    Or with forward(*args) and setup_context(ctx, inputs, output)."""
 
     @staticmethod
     def forward(*args, **kwargs):
         raise NotImplementedError("You must implement the forward function for custom autograd.Function.")
 
     @staticmethod
+    def setup_context(ctx: FunctionCtx, inputs: tuple, output) -> None:
+        raise NotImplementedError("setup_context is not implemented.")
+
+    @staticmethod
     def backward(ctx, *grad_outputs):
-        raise NotImplementedError("You must implement either the backward or vjp method for your custom autograd.Function to "
-                                  "use it with backward mode AD.")
+        raise NotImplementedError("You must implement either the backward or vjp method for your custom autograd.Function "
+                                  "to use it with backward mode AD.")
 
     vjp = backward
 
     def __init__(self, *args, **kwargs):
-        raise RuntimeError(f"{type(self)} should not be instantiated. Methods on autograd functions are all static, so you "
-                           "should invoke them on the class itself.")
+        warnings.warn(f"{type(self)} should not be instantiated: its methods are static, and `apply` is called on the class",
+                      DeprecationWarning, stacklevel=2)
 
     @classmethod
-    def apply(cls, *args):
+    def apply(cls, *args, **kwargs):
+        """forward's result, with backward in its history."""
+        separate = cls.setup_context is not Function.setup_context
         ctx = FunctionCtx()
+        if separate:
+            bound = inspect.signature(cls.forward).bind(*args, **kwargs)
+            bound.apply_defaults()
+            args = bound.args
+        elif kwargs:
+            args = inspect.signature(cls.forward).bind(ctx, *args, **kwargs).args[1:]
         edges = [a._edge() if isinstance(a, Variable) else None for a in args]
         ctx.needs_input_grad = tuple(e is not None for e in edges)
-        with Settings(grad=False):
-            if "setup_context" in vars(cls) or any("setup_context" in vars(b) for b in cls.__mro__[1:-2]):
+        ctx._is_tensor = tuple(isinstance(a, Variable) for a in args)
+        with Settings(grad=False, pack=None, unpack=None):
+            if separate:
                 outputs = cls.forward(*args)
                 cls.setup_context(ctx, args, outputs)
             else:
                 outputs = cls.forward(ctx, *args)
-        single = not isinstance(outputs, tuple | list)
-        results = [outputs] if single else list(outputs)
-        saved, ctx._to_save = getattr(ctx, "_to_save", ()), ()
-        if mode.grad and any(ctx.needs_input_grad):
-            results = _attach(cls, ctx, args, edges, results, saved)
+        single = not isinstance(outputs, tuple)
+        results = _attach(cls, ctx, args, edges, [outputs] if single else list(outputs))
+        ctx.to_save = ctx.non_differentiable = ctx.dirty_tensors = ()
         return results[0] if single else tuple(results)
 
 
-def _attach(cls: type[Function], ctx: FunctionCtx, args, edges, results: list, saved: tuple) -> list:
+def _backward_of(function: type[Function]) -> Callable:
+    own, vjp = function.backward is not Function.backward, function.vjp is not Function.vjp
+    if own and vjp:
+        raise RuntimeError("Implementing both 'backward' and 'vjp' for a custom Function is not allowed. You should only "
+                           "implement one of them.")
+    return function.vjp if vjp else function.backward
+
+
+def _attach(cls: type[Function], ctx: FunctionCtx, args: tuple, edges: list, outputs: list) -> list:
     """Give the results of a Function their node."""
-    inputs = [(None, (), e, a.array.shape, a.array.dtype, i)
-              for i, (a, e) in enumerate(zip(args, edges, strict=True)) if e is not None]
-    node = _plain_node(renamed(_FunctionNode, f"{cls.__name__}Backward"), inputs)
+    dirty, dull = set(map(id, ctx.dirty_tensors)), set(map(id, ctx.non_differentiable))
+    if not dirty <= set(map(id, outputs)):
+        raise RuntimeError("Some elements marked as dirty during the forward method were not returned as output. The "
+                           "inputs that are modified inplace must all be outputs of the Function.")
+    given, record = set(map(id, args)), mode.grad and any(ctx.needs_input_grad)
+    # An input handed through is a view of itself, unless forward wrote to it.
+    hand = _alias if record else lambda t: t.detach()
+    results = [hand(t) if id(t) in given - dirty and isinstance(t, Variable) else t for t in outputs]
+    if not record:
+        return results
+    node = plain_node(renamed(_FunctionNode, f"{cls.__name__}Backward"),
+                      [(None, (), e, a.array.shape, a.array.dtype, i)
+                       for i, (a, e) in enumerate(zip(args, edges, strict=True)) if e is not None])
     node.ctx, node.function = ctx, cls
-    fresh, by_id = [], {}
-    for t in results:
-        if isinstance(t, Variable) and any(t is a for a in args):     # an input handed through becomes a view of itself
-            t = t.detach()
-        fresh.append(t)
-    node.outputs = [(t.array.shape, t.array.dtype) for t in fresh if isinstance(t, Variable)]
-    tensors = [t for t in fresh if isinstance(t, Variable)]
-    dull = {id(t) for t in ctx.non_differentiable}
-    for i, t in enumerate(tensors):
-        if id(t) in dull or t.array.dtype.kind != "f":
-            continue
-        if len(tensors) == 1:
-            t._node = node
+    node.outputs = [(t.array.shape, t.array.dtype) if isinstance(t, Variable) else None for t in results]
+    node.heads = {} if sum(meta is not None for meta in node.outputs) > 1 else None
+    place = {}
+    for i, (t, raw) in enumerate(zip(results, outputs, strict=True)):
+        if isinstance(t, Variable) and id(raw) not in dull and t.array.dtype.kind == "f":
+            if id(t) in dirty:
+                _rebase(t, node.output(i))
+            else:
+                t._node = node.output(i)
+            if t._view is not None and id(t) not in dirty:
+                t._view.kind = "function"
+            place[id(raw)] = i
+    for t in ctx.to_save:
+        ctx._saved.append(None if t is None else _saved(t, place.get(id(t), t._edge())))
+    return results
+
+
+def _alias(t: Tensor) -> Tensor:
+    with Settings(grad=False):
+        return alias(t)
+
+
+def _rebase(t: Tensor, node: Node) -> None:
+    """forward wrote to t: t is what the node made; and so are, where t is a view, those elements of its base."""
+    with Settings(grad=True):
+        check_inplace(t)
+        if t._view is not None:
+            base = t._view.base
+            base_edge = tensor_with_edge(base.array, base._edge())
+            rewrite_history(base, write(base_edge, tensor_with_edge(t.array, node), t._view.steps)._node)
+            t._version[0] += 1                    # every view of the base asks for its history anew
         else:
-            t._node = _plain_node(renamed(_OutputNode, f"{cls.__name__}Backward"),
-                                  [(None, (), node, t.array.shape, t.array.dtype, 0)])
-            t._node.index = i
-        by_id[id(t)] = t
-    for t in saved:
-        own = t is not None and id(t) in by_id
-        edge = None if t is None else (_OWN if len(tensors) == 1 else None) if own else t._edge()
-        version = None if t is None else t._version
-        ctx._saved.append((None, None, None, None) if t is None else (t.array, edge, version, version and version[0]))
-    ctx.non_differentiable = ()
-    return fresh
+            rewrite_history(t, node)
+
+
+def _saved(t: Tensor, edge: Node | Variable | int | None) -> tuple:
+    value, version, unpack = t.array, t._version, None
+    if version is None:
+        raise RuntimeError("Inference tensors cannot be saved for backward. To work around you can make a clone to get a "
+                           "normal tensor and use it in autograd.")
+    if mode.pack is not None:
+        value, unpack, version = mode.pack(value), mode.unpack, version if mode.watched else [0]
+    return value, edge, version, version[0], unpack
 
 
 def once_differentiable(backward: Callable) -> Callable:

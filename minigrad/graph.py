@@ -31,7 +31,7 @@ from functools import wraps
 import numpy as np
 
 from . import dtypes
-from .modes import Quiet, mode
+from .modes import Quiet, Settings, mode
 from .utils.hooks import RemovableHandle, add_hook
 
 _HERE = os.path.dirname(__file__)
@@ -239,7 +239,8 @@ def _modified(node: Node, i: int, now: int, seen: int) -> str:
     own = i == len(node.saved) - 1
     maker = next((e for e in ([node] if own else (en[2] for en in node.inputs if en[5] == i)) if isinstance(e, Node)), None)
     which = f", which is output 0 of {maker.name()}," if maker else ""
-    what = f"[torch.{dtypes.of(value.dtype).tensor_type}Tensor {list(value.shape)}]"
+    packed = not isinstance(value, np.ndarray)
+    what = "a tensor" if packed else f"[torch.{dtypes.of(value.dtype).tensor_type}Tensor {list(value.shape)}]"
     return ("one of the variables needed for gradient computation has been modified by an inplace operation: "
             f"{what}{which} is at version {now}; expected version {seen} instead. Hint: "
             + ("the backtrace further above shows the operation that failed to compute its gradient." if mode.anomaly
@@ -351,11 +352,55 @@ def _record(node_class: type[Node], out: Tensor, args: Sequence, raw: list, firs
                     "mode in computation tracked by autograd. To work around this, you can make a clone to get a "
                     "normal tensor and use it in autograd, or use `torch.no_grad()` instead of "
                     "`torch.inference_mode()`.")
-            packed = None
-            if mode.pack is not None and value.dtype.kind == "f":
-                saved[i], packed = mode.pack(value), mode.unpack
-            versions.append((i, version, version[0], packed))
+            versions.append((i, version, version[0], None))
     node.saved, node.versions = saved, versions
+    if mode.pack is not None:
+        pack_saved(node)
+
+
+def pack_saved(node: Node) -> None:
+    """Put what the node saved through the pack hook. What a hook of the user's keeps is a value of its own, which
+    later writes to the tensor do not invalidate."""
+    for k, (i, version, seen, _) in enumerate(node.versions):
+        node.saved[i] = mode.pack(node.saved[i])
+        node.versions[k] = (i, version, seen, mode.unpack) if mode.watched else (i, [0], 0, mode.unpack)
+
+
+class saved_tensors_hooks(Settings):
+    """Within the block, what ops save for backward is pack_hook(it); backward takes unpack_hook of that."""
+
+    def __init__(self, pack_hook: Callable[[Tensor], object], unpack_hook: Callable[[object], Tensor]):
+        def unpack(packed) -> np.ndarray:
+            t = unpack_hook(packed)
+            if not isinstance(t, Variable):
+                raise TypeError("Output of saved tensor unpack_hook expected to be a Tensor but got result of type "
+                                f"{type(t).__name__}")
+            return t.array
+
+        def pack(array: np.ndarray):
+            with Settings(pack=None, grad=False):
+                return pack_hook(new_tensor(array))
+
+        super().__init__(pack=pack, unpack=unpack, watched=False)
+
+    def __enter__(self):
+        if mode.no_packing is not None:
+            raise RuntimeError(mode.no_packing)
+        return super().__enter__()
+
+
+class save_on_cpu(saved_tensors_hooks):
+    """Where all memory is the CPU's, this keeps a copy of what is saved."""
+
+    def __init__(self, pin_memory: bool = False, device_type: str = "cuda"):
+        super().__init__(lambda t: t.clone(), lambda t: t)
+
+
+class disable_saved_tensors_hooks(Settings):
+    """Within the block, saved_tensors_hooks are an error with this message."""
+
+    def __init__(self, error_message: str):
+        super().__init__(no_packing=error_message)
 
 
 def composite(name: str | Callable | None = None) -> Callable:

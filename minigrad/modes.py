@@ -15,6 +15,8 @@ class _Mode(threading.local):
     inference = False        # record nothing, ever: results cannot enter a graph later
     anomaly = None           # None, or (in anomaly detection) whether a NaN gradient is an error
     pack = unpack = None     # what saved_tensors_hooks put around saved values
+    watched = True           # whether writes in place to packed values are noticed
+    no_packing = None        # the message of disable_saved_tensors_hooks
 
 
 mode = _Mode()
@@ -99,7 +101,7 @@ class inference_mode(Settings):
         return cls()(mode) if callable(mode) else super().__new__(cls)
 
     def __init__(self, mode: bool = True):
-        super().__init__(**({"grad": False, "inference": True} if mode else {"inference": False}))
+        super().__init__(grad=not mode, inference=bool(mode))
 
 
 class set_grad_enabled(Settings):

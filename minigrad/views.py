@@ -13,15 +13,17 @@ from functools import wraps
 import numpy as np
 
 from . import dtypes
-from .graph import Node, Tensor, Variable, next_sequence, primitive, renamed, tensor_with_edge
+from .graph import Node, Tensor, Variable, next_sequence, pack_saved, primitive, renamed, tensor_with_edge
 from .modes import enable_grad, mode
+
 
 class View:
     """How to take a view again: `steps` lead from the base to it, as nested (earlier steps, op, arguments).
 
     After an in-place write through any of its views, a base has a new history, and every view of it gets a new one
     when it is next asked for: that of the same steps from the base. `kind` is None where that is all; else why it may
-    not be: "no_grad" or "inference", where the view was taken, or its place among the results of one op."""
+    not be: "no_grad" or "inference", where the view was taken, "function" if an autograd.Function returned it, or its
+    place among the results of one op."""
 
     __slots__ = ("base", "kind", "seen", "steps")
 
@@ -148,6 +150,11 @@ def _check_view(t: Tensor, view: View) -> None:
 
 def _check_kind(t: Tensor, view: View, what: str) -> None:
     """Refuse to rewrite the history of a view that has none of its own."""
+    if view.kind == "function":
+        raise RuntimeError(
+            f"A view that an autograd.Function returned (of its input, or the input itself) {what}. The history that this "
+            "would give it leaves out the Function's backward, and so its gradient would be wrong. Return a clone of it "
+            "from the Function, or clone it before the write.")
     if view.kind == "no_grad":
         raise RuntimeError(
             f"A view was created in no_grad mode {what} with grad mode enabled. Given that this use case is ambiguous and "
@@ -168,8 +175,12 @@ def assign(t: Tensor, compute: Callable[[], Tensor], write: Callable, constant: 
 
     `write(base, value, steps)` is the primitive that replaces a view's elements; it becomes the base's history."""
     check_inplace(t, constant)
-    mark = next_sequence()
-    result = compute()
+    mark, pack = next_sequence(), mode.pack
+    mode.pack = None                         # what is saved is packed when it is sure to stay: in _keep_old_values
+    try:
+        result = compute()
+    finally:
+        mode.pack = pack
     value = result.array
     if value.shape != t.array.shape:
         raise RuntimeError(f"output with shape {list(t.array.shape)} doesn't match the broadcast shape {list(value.shape)}")
@@ -211,3 +222,5 @@ def _keep_old_values(node: Node, memory: np.ndarray, mark: int) -> None:
             if unpack is None and (not memory.size or np.may_share_memory(node.saved[i], memory)):
                 node.saved[i] = node.saved[i].copy()
                 node.versions[k] = (i, [0], 0, None)
+        if mode.pack is not None:
+            pack_saved(node)
