@@ -2,46 +2,74 @@
 
 import math as _math
 
-from . import autograd, backends, creation, cuda, dtypes, nn, optim, random, serialization, testing, utils
-from .dtypes import (bfloat16, bool, can_cast, dtype, finfo, float16, float32, float64, get_default_dtype, iinfo, int8,
-    int16, int32, int64, promote_types, set_default_dtype, uint8)
-from .modes import (enable_grad, inference_mode, is_grad_enabled, is_inference_mode_enabled, no_grad,
-    set_grad_enabled)
-from .size import (Size)
-from .creation import (arange, as_tensor, asarray, channels_last, channels_last_3d, contiguous_format, device,
-    empty, empty_like, eye, from_numpy, full, full_like, layout, linspace, logspace, memory_format, ones, ones_like,
-    preserve_format, scalar_tensor, strided, tensor, tril_indices, triu_indices, zeros, zeros_like)
-from .generator import (Generator)
-from .random import (bernoulli, get_rng_state, initial_seed, manual_seed, multinomial, normal, rand, rand_like,
-    randint, randint_like, randn, randn_like, randperm, seed, set_rng_state)
-from .tensor import (Tensor, is_tensor)
-from .ops.elementwise import (abs, acos, acosh, add, asin, asinh, atan, atanh, ceil, clone, cos, cosh, erf, erfc,
-    erfinv, exp, exp2, expm1, floor, frac, isfinite, isinf, isnan, log, log10, log1p, log2, mul, neg, pow, reciprocal,
-    relu, round, rsqrt, sgn, sigmoid, sign, sin, sinc, sinh, sqrt, sub, tan, tanh, true_divide, trunc, where)
-from .ops.logic import (bitwise_and, bitwise_left_shift, bitwise_not, bitwise_or, bitwise_right_shift, bitwise_xor,
-    eq, ge, gt, le, logical_and, logical_not, logical_or, logical_xor, lt, ne)
-from .composed.elementwise import (addcdiv, addcmul, allclose, arctan2, atan2, clamp, clamp_max, clamp_min, clip,
-    deg2rad, div, divide, equal, float_power, floor_divide, fmax, fmin, fmod, hypot, isclose, isneginf, isposinf,
-    lerp, logaddexp, logaddexp2, logit, masked_fill, maximum, minimum, nan_to_num, positive, rad2deg, remainder, rsub,
-    square, xlogy)
-from .composed.reduce import (all, amax, amin, aminmax, any, argmax, argmin, argsort, bincount, bucketize,
-    count_nonzero, cummax, cummin, cumprod, cumsum, dist, histc, kthvalue, log_softmax, logcumsumexp, logsumexp, max,
-    mean, median, min, msort, nanmean, nanmedian, nansum, prod, searchsorted, softmax, sort, std, std_mean, sum, topk,
-    unique, unique_consecutive, var, var_mean)
-from .composed.shape import (adjoint, atleast_1d, atleast_2d, atleast_3d, block_diag, broadcast_shapes,
-    broadcast_tensors, broadcast_to, cartesian_prod, cat, chunk, column_stack, combinations, concat, concatenate,
-    diag, diag_embed, diagflat, diagonal, dsplit, dstack, flatten, flip, fliplr, flipud, hsplit, hstack, meshgrid,
-    moveaxis, movedim, narrow, permute, ravel, repeat_interleave, reshape, roll, rot90, row_stack, select, split,
-    split_with_sizes, squeeze, stack, swapaxes, swapdims, t, tensor_split, tile, transpose, tril, triu, unbind,
-    unflatten, unsqueeze, vsplit, vstack)
-from .composed.index import (argwhere, diagonal_scatter, gather, index_add, index_copy, index_fill, index_put,
-    index_put_, index_select, masked_scatter, masked_select, nonzero, put, scatter, scatter_add, scatter_reduce,
-    select_scatter, slice_scatter, take, take_along_dim)
-from .printing import (set_printoptions)
-from .serialization import (load, save)
+from . import autograd, backends, creation, cuda, dtypes, linalg, nn, optim, random, serialization, testing, utils
+from .dtypes import (
+    bfloat16, bool, can_cast, dtype, finfo, float16, float32, float64, get_default_dtype, iinfo, int8, int16, int32,
+    int64, promote_types, result_type, set_default_dtype, uint8,
+)
+from .modes import enable_grad, inference_mode, is_grad_enabled, is_inference_mode_enabled, no_grad, set_grad_enabled
+from .size import Size
+from .creation import (
+    arange, as_tensor, asarray, channels_last, channels_last_3d, contiguous_format, device, empty, empty_like, eye,
+    from_numpy, full, full_like, layout, linspace, logspace, memory_format, ones, ones_like, preserve_format,
+    scalar_tensor, strided, tensor, tril_indices, triu_indices, zeros, zeros_like,
+)
+from .generator import Generator
+from .random import (
+    bernoulli, get_rng_state, initial_seed, manual_seed, multinomial, normal, rand, rand_like, randint,
+    randint_like, randn, randn_like, randperm, seed, set_rng_state,
+)
+from .tensor import Tensor, is_tensor
+from .ops.elementwise import (
+    abs, add, ceil, cos, cosh, erf, erfc, exp, exp2, expm1, floor, isfinite, isinf, isnan, log, log10, log1p,
+    log2, mul, neg, pow, reciprocal, relu, round, rsqrt, sgn, sigmoid, sign, sin, sinh, sqrt, sub, tan, tanh,
+    true_divide, trunc, where,
+)
+from .ops.special import acos, acosh, asin, asinh, atan, atanh, erfinv, frac, sinc
+from .ops.logic import (
+    bitwise_and, bitwise_left_shift, bitwise_not, bitwise_or, bitwise_right_shift, bitwise_xor, eq, ge, gt, le,
+    logical_and, logical_not, logical_or, logical_xor, lt, ne,
+)
+from .composed.elementwise import (
+    absolute, addcdiv, addcmul, allclose, arccos, arccosh, arcsin, arcsinh, arctan, arctan2, arctanh, atan2, clamp,
+    clamp_max, clamp_min, clip, deg2rad, div, divide, equal, fix, float_power, floor_divide, fmax, fmin, fmod,
+    greater, greater_equal, hypot, isclose, isneginf, isposinf, lerp, less, less_equal, logaddexp, logaddexp2,
+    logit, masked_fill, maximum, minimum, multiply, nan_to_num, negative, not_equal, positive, rad2deg, remainder,
+    rsub, square, subtract, xlogy,
+)
+from .composed.reduce import (
+    all, amax, amin, aminmax, any, argmax, argmin, argsort, bincount, bucketize, count_nonzero, cummax, cummin,
+    cumprod, cumsum, dist, histc, kthvalue, log_softmax, logcumsumexp, logsumexp, max, mean, median, min, mode, msort,
+    nanmean, nanmedian, nansum, prod, searchsorted, softmax, sort, std, std_mean, sum, topk, unique,
+    unique_consecutive, var, var_mean,
+)
+from .composed import return_types
+from .composed.shape import (
+    adjoint, atleast_1d, atleast_2d, atleast_3d, block_diag, broadcast_shapes, broadcast_tensors, broadcast_to,
+    cartesian_prod, cat, chunk, clone, column_stack, combinations, concat, concatenate, diag, diag_embed, diagflat,
+    diagonal, dsplit, dstack, flatten, flip, fliplr, flipud, hsplit, hstack, meshgrid, moveaxis, movedim, narrow,
+    permute, ravel, repeat_interleave, reshape, roll, rot90, row_stack, select, split, split_with_sizes, squeeze,
+    stack, swapaxes, swapdims, t, tensor_split, tile, transpose, tril, triu, unbind, unflatten, unsqueeze, vsplit,
+    vstack,
+)
+from .composed.index import (
+    argwhere, diagonal_scatter, gather, index_add, index_copy, index_fill, index_put, index_put_, index_select,
+    masked_scatter, masked_select, nonzero, put, scatter, scatter_add, scatter_reduce, select_scatter,
+    slice_scatter, take, take_along_dim,
+)
+from .composed.linalg import (
+    addbmm, addmm, addmv, addr, baddbmm, bmm, chain_matmul, cross, dot, einsum, ger, inner, kron, matmul, mm, mv,
+    norm, outer, tensordot, trace, vdot,
+)
+from .nn.functional import (
+    batch_norm, binary_cross_entropy_with_logits, conv1d, cosine_similarity, dropout, embedding, group_norm, kl_div,
+    layer_norm, pairwise_distance, relu_, rms_norm, selu, threshold,
+)
+from .printing import set_printoptions
+from .serialization import load, save
+from .host import compile, get_num_threads, set_num_threads
 
 __version__ = "0.1.0"
-version = __version__
 
 pi, e, inf, nan = _math.pi, _math.e, _math.inf, _math.nan
 double, float, half = float64, float32, float16

@@ -143,6 +143,11 @@ def result_numpy(operands) -> np.dtype:
     return _combine(ranks[0], _combine(ranks[1], ranks[2]))
 
 
+def result_type(tensor1, tensor2) -> dtype:
+    """The dtype of an arithmetic op on two tensors or numbers."""
+    return of(result_numpy([getattr(x, "array", x) for x in (tensor1, tensor2)]))
+
+
 # ---- limits -----------------------------------------------------------------------------------------------------
 
 class finfo:

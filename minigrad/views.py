@@ -25,10 +25,18 @@ class View:
     not be: "no_grad" or "inference", where the view was taken, "function" if an autograd.Function returned it, or its
     place among the results of one op."""
 
-    __slots__ = ("base", "kind", "seen", "steps")
+    __slots__ = ("base", "kind", "layout", "seen", "steps")
 
     def __init__(self, base: Tensor, steps: tuple, seen: int | None, kind: str | int | None):
         self.base, self.steps, self.seen, self.kind = base, steps, seen, kind
+        self.layout = base.array.shape, base.array.strides
+
+    def base_again(self) -> Tensor:
+        """The base as it stands in the graph now, for the steps to be taken anew."""
+        if self.layout != (self.base.array.shape, self.base.array.strides):
+            raise RuntimeError("the base of this view was itself reshaped in place (by t_, transpose_, squeeze_ or "
+                               "unsqueeze_) after the view was taken, and then written to. Use the out-of-place form there.")
+        return tensor_with_edge(self.base.array, self.base._edge())
 
     def renew(self, view: Tensor) -> None:
         if self.base.requires_grad:
@@ -36,7 +44,7 @@ class View:
         self.seen = view._version[0]
         if self.base._edge() is not None:
             with enable_grad():
-                rewrite_history(view, take_view(tensor_with_edge(self.base.array, self.base._edge()), self.steps)._node)
+                rewrite_history(view, take_view(self.base_again(), self.steps)._node)
             if view._node is not None:
                 view._node.__class__ = renamed(type(view._node), "AsStrided")
 
@@ -195,7 +203,7 @@ def assign(t: Tensor, compute: Callable[[], Tensor], write: Callable, constant: 
         if view is not None:
             _check_view(t, view)
     if view is not None and mode.grad and (node is not None or view.base._edge() is not None):
-        new_base = write(tensor_with_edge(view.base.array, view.base._edge()), result, view.steps)
+        new_base = write(view.base_again(), result, view.steps)
     np.copyto(t.array, result.array)
     if t._version is not None:
         t._version[0] += 1

@@ -11,8 +11,9 @@ import numpy as np
 from ..creation import filled
 from ..graph import Tensor, Variable, composite, new_tensor
 from ..modes import mode
-from ..ops.elementwise import cast, mul, named
+from ..ops.elementwise import mul
 from ..ops.index import index_at, index_write, write_at
+from ..ops.promotion import cast, named
 from ..ops.reduce import dim_of
 from ..ops.shape import alias, basic_index, contiguous_copy, diagonal_view, expand_to, reshape_to, write
 from ..views import assign, check_inplace

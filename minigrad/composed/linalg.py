@@ -10,11 +10,13 @@ import numpy as np
 
 from .. import dtypes
 from ..graph import Tensor, Variable, composite
-from ..ops.elementwise import _where, add, cast, mul, named
+from ..ops.elementwise import _where, add, mul
 from ..ops.elementwise import abs as absolute
-from ..ops.matmul import matrix_product, singular_values
+from ..ops.matmul import matrix_product
+from ..ops.promotion import cast, named
 from ..ops.reduce import dim_of, dims_of, max_over, min_over, sum_over
 from ..ops.shape import basic_index, diagonal_view, permute_dims, reshape_to
+from ..ops.svd import singular_values
 from . import reduce
 from .inplace import inplace
 from .shape import contiguous, expand, movedim, require_tensor, takes_out, transpose, unsqueeze

@@ -12,30 +12,28 @@ import numpy as np
 from .. import dtypes
 from ..graph import Tensor, Variable, composite, new_tensor, primitive
 from ..modes import mode as modes
-from ..ops.elementwise import _where, cast, isnan, named, refuse, sqrt_flat_at_zero, to_floating
+from ..ops.elementwise import _where, isnan, sqrt_flat_at_zero
 from ..ops.index import index_at
 from ..ops.logic import check_tensors, logical_not
+from ..ops.norm import norm_over
+from ..ops.promotion import cast, named, refuse, to_floating
 from ..ops.reduce import (
-    cumprod_along,
-    cumsum_along,
     dim_of,
     dims_of,
     element_at,
     length,
     log_softmax_along,
-    logcumsumexp_along,
     logsumexp_over,
     max_over,
     mean_over,
     min_over,
-    norm_over,
-    prod_along,
     softmax_along,
     sum_all,
     sum_over,
     take_along,
     var_over,
 )
+from ..ops.scan import cumprod_along, cumsum_along, logcumsumexp_along, prod_along
 from ..ops.shape import reshape_to
 from . import return_types
 from .elementwise import maximum, minimum

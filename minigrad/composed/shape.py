@@ -25,9 +25,10 @@ from ..creation import (
 from ..graph import Tensor, Variable, composite, new_tensor
 from ..modes import mode
 from ..ops import shape as ops
-from ..ops.elementwise import _where, cast, named
+from ..ops.elementwise import _where
 from ..ops.elementwise import clone as copied
 from ..ops.index import index_at
+from ..ops.promotion import cast, named
 from ..ops.reduce import dim_of, dims_of
 from ..ops.shape import (
     basic_index,
@@ -369,7 +370,7 @@ def broadcast_shapes(*shapes: Ints) -> Size:
 
 def common_shape(*tensors: Tensor) -> tuple[int, ...]:
     """The shape of tensors broadcast together, refused as the elementwise ops refuse."""
-    from ..ops.elementwise import check_same_size
+    from ..ops.promotion import check_same_size
     check_same_size(tensors)
     return tuple(broadcast_shapes(*[x.array.shape for x in tensors]))
 

@@ -11,115 +11,11 @@ import math
 import numpy as np
 
 from .. import dtypes
-from ..graph import Variable, new_tensor, primitive, renamed
+from ..graph import Variable, new_tensor, primitive
 from ..kernels import special
-
-# ---- operands ---------------------------------------------------------------------------------------------------
-
-
-def to_floating(x):
-    """Integers and booleans enter a function of the reals in the default dtype."""
-    if isinstance(x, Variable) and x.array.dtype.kind != "f":
-        return cast(x, dtypes.get_default_dtype().numpy)
-    return x
-
-
-def promoted(*operands, floating: bool = False) -> tuple:
-    """The operands of one op in their common dtype, by torch's rules (dtypes.result_numpy). Python numbers stay as
-    they are where NumPy treats them alike: next to a tensor whose dtype they do not change. Bare arrays come from a
-    rule, and have met before."""
-    tensors = [x for x in operands if isinstance(x, Variable)]
-    if not tensors:
-        if any(isinstance(x, ARRAYS) for x in operands):
-            return operands
-        raise TypeError(f"expected a Tensor among the operands, got {', '.join(type(x).__name__ for x in operands)}")
-    common = dtypes.result_numpy([x.array if isinstance(x, Variable) else _number(x) for x in operands])
-    if floating and common.kind != "f":
-        common = dtypes.get_default_dtype().numpy
-    check_same_size(tensors)
-    return tuple((x if x.array.dtype == common else cast(x, common)) if isinstance(x, Variable)
-                 else x if isinstance(x, np.ndarray) else _scalar(x, common) for x in operands)
-
-
-def pair(input, other) -> tuple:
-    """promoted(input, other), without ado where the two agree already, or one is a number that changes nothing."""
-    if isinstance(input, Variable):
-        if isinstance(other, Variable):
-            a, b = input.array, other.array
-            if a.dtype == b.dtype:
-                if a.shape != b.shape:
-                    check_same_size((input, other))
-                return input, other
-        elif type(other) is float and input.array.dtype.kind == "f":
-            return input, other
-    return promoted(input, other)
-
-
-ARRAYS = (np.ndarray, np.generic)
-
-
-def _number(x):
-    if not isinstance(x, int | float | np.ndarray | np.generic):
-        raise TypeError(f"expected a Tensor or a number, got {type(x).__name__}")
-    return x
-
-
-def _scalar(x, dtype: np.dtype):
-    """A Python number for NumPy. An integer is cut to the width of its dtype, as torch does."""
-    if dtype.kind == "f":
-        return float(x)
-    return wrap(x, dtype) if isinstance(x, int) and dtype.kind != "b" else np.asarray(x).astype(dtype)
-
-
-def wrap(x: int, dtype: np.dtype) -> np.ndarray:
-    """The integer x in two's complement of the dtype's width."""
-    if not -2**63 <= x < 2**64:
-        raise OverflowError("int too big to convert")
-    return np.asarray(x & (1 << 64) - 1, np.uint64).astype(dtype)
-
-
-def check_same_size(tensors) -> None:
-    """Shapes must broadcast; torch's message where they do not."""
-    shape = tensors[0].array.shape if tensors else ()
-    for t in tensors[1:]:
-        other = t.array.shape
-        if other == shape:
-            continue
-        n = max(len(shape), len(other))
-        a, b = (1,) * (n - len(shape)) + shape, (1,) * (n - len(other)) + other
-        for d in range(n - 1, -1, -1):
-            if a[d] != b[d] and a[d] != 1 and b[d] != 1:
-                raise RuntimeError(f"The size of tensor a ({a[d]}) must match the size of tensor b ({b[d]}) at "
-                                   f"non-singleton dimension {d}")
-        shape = tuple(q if p == 1 else p for p, q in zip(a, b))
-
-
-def named(out, name: str):
-    """The result of a primitive, with the name that torch gives its node for these types of operands."""
-    if isinstance(out, Variable) and out._node is not None:
-        out._node.__class__ = renamed(type(out._node), name)
-    return out
-
-
-def kinds(*operands) -> str:
-    """The dtypes' kinds of all operands, Python numbers included: "b" boolean, "i" and "u" integer, "f" floating."""
-    return "".join((x.array if isinstance(x, Variable) else np.asarray(x)).dtype.kind for x in operands)
-
-
-def refuse(name: str, forbidden: str, *operands) -> None:
-    """torch's error for dtypes that an op has no kernel for: those whose kind is among `forbidden`, for all operands
-    have met in them."""
-    if any(isinstance(x, Variable) for x in operands):
-        common = dtypes.result_numpy([x.array if isinstance(x, Variable) else _number(x) for x in operands])
-        if common.kind in forbidden:
-            raise NotImplementedError(f'"{name}" not implemented for {dtypes.of(common).tensor_type!r}')
-
+from .promotion import check_same_size, kinds, pair, promoted, refuse, to_floating
 
 # ---- one operand ------------------------------------------------------------------------------------------------
-
-@primitive("ToCopy", input=lambda g: g)                     # the walk casts g back to the input's dtype
-def cast(input, dtype):
-    return input.astype(dtype)
 
 
 @primitive("Clone", input=lambda g: g)
@@ -185,27 +81,12 @@ reciprocal = _of_reals("reciprocal", np.reciprocal, lambda g, out: -g * (out * o
 sin = _of_reals("sin", np.sin, lambda g, input: g * cos(input))
 cos = _of_reals("cos", np.cos, lambda g, input: g * -sin(input))
 tan = _of_reals("tan", np.tan, lambda g, out: g * (1 + out * out))
-asin = _of_reals("asin", np.arcsin, lambda g, input: g * rsqrt(1 - input * input))
-acos = _of_reals("acos", np.arccos, lambda g, input: g * -rsqrt(1 - input * input))
-atan = _of_reals("atan", np.arctan, lambda g, input: g / (input * input + 1))
 sinh = _of_reals("sinh", np.sinh, lambda g, input: g * cosh(input))
 cosh = _of_reals("cosh", np.cosh, lambda g, input: g * sinh(input))
 tanh = _of_reals("tanh", np.tanh, lambda g, out: g * (1 - out * out))
-asinh = _of_reals("asinh", np.arcsinh, lambda g, input: g * rsqrt(input * input + 1))
-acosh = _of_reals("acosh", np.arccosh, lambda g, input: g * rsqrt(input * input - 1))
-atanh = _of_reals("atanh", np.arctanh, lambda g, input: g / (1 - input * input))
 erf = _of_reals("erf", special.erf, lambda g, input: g * (2 / math.sqrt(PI)) * exp(-(input * input)))
 erfc = _of_reals("erfc", special.erfc, lambda g, input: g * (-2 / math.sqrt(PI)) * exp(-(input * input)))
-erfinv = _of_reals("erfinv", special.erfinv, lambda g, out: g * (math.sqrt(PI) / 2) * exp(out * out))
 sigmoid = _of_reals("sigmoid", lambda x: 1 / (1 + np.exp(-x)), lambda g, out: g * ((1 - out) * out))
-_logit = _of_reals("logit", lambda x: np.log(x / (1 - x)),
-                   lambda g, input: where((input < 0) | (input > 1), math.nan, g / (input * (1 - input))))
-# The derivative of sin(pi x)/(pi x) is (pi x cos(pi x) - sin(pi x)) / (pi x^2), and 0 at 0.
-sinc = _of_reals("sinc", np.sinc, lambda g, input: where(input == 0, 0.0, g * _sinc_slope(input)))
-
-
-def _sinc_slope(x):
-    return (PI * x * cos(PI * x) - sin(PI * x)) / (PI * x * x)
 
 
 @primitive("Sqrt", input=lambda g, out: where(out == 0, 0.0, g / (2 * where(out == 0, 1.0, out))))
@@ -241,16 +122,6 @@ def _signum(name: str):
 
 
 sign, sgn = _signum("sign"), _signum("sgn")
-
-
-@primitive("Frac", input=lambda g: g)
-def _frac(input):
-    return input - np.trunc(input)
-
-
-def frac(input):
-    refuse("frac_cpu", "biu", input)
-    return _frac(input)
 
 
 @primitive("RoundBackward0", input=lambda g: zero(g))
@@ -332,14 +203,6 @@ def true_divide(input, other):
     return _div(*promoted(input, other, floating=True))
 
 
-@primitive("Addcdiv",
-           tensor1=lambda g, tensor2, value: g * (value / tensor2),
-           tensor2=lambda g, tensor1, tensor2, value: -g * (value * tensor1 / (tensor2 * tensor2)),
-           input=lambda g: g)
-def _addcdiv(input, tensor1, tensor2, value):
-    return input + value * (tensor1 / tensor2)
-
-
 # The rules of powers are torch's, corners and all: x^y has d/dx = y x^(y-1), but 0 where y = 0, and
 # d/dy = x^y ln x, but 0 where x = 0 and y >= 0.
 def _power_slope(g, input, other):
@@ -405,95 +268,6 @@ def _maximum(input, other):
            other=lambda g, input, other: where(input == other, g / 2, where(input < other, 0.0, g)))
 def _minimum(input, other):
     return np.minimum(input, other)
-
-
-# fmax and fmin prefer a number to a NaN; the first operand takes the gradient of a tie.
-@primitive("Fmax",
-           input=lambda g, input, other: where((input >= other) | isnan(other), g, 0.0),
-           other=lambda g, input, other: where((input >= other) | isnan(other), 0.0, g))
-def _fmax(input, other):
-    return np.fmax(input, other)
-
-
-@primitive("Fmin",
-           input=lambda g, input, other: where((input <= other) | isnan(other), g, 0.0),
-           other=lambda g, input, other: where((input <= other) | isnan(other), 0.0, g))
-def _fmin(input, other):
-    return np.fmin(input, other)
-
-
-@primitive("DivBackward2", input=lambda g: zero(g), other=lambda g, other: zero(other))
-def _div_floor(input, other):
-    return np.floor_divide(input, other)
-
-
-@primitive("DivBackward2", input=lambda g: zero(g), other=lambda g, other: zero(other))
-def _div_trunc(input, other):
-    if input.dtype.kind == "f":
-        return np.trunc(input / other)
-    quotient = np.floor_divide(input, other)                 # rounded down: one too low where a negative one has a rest
-    return quotient + ((quotient < 0) & (quotient * other != input))
-
-
-def _no_derivative(g):
-    raise RuntimeError("derivative for aten::floor_divide is not implemented")
-
-
-@primitive(input=_no_derivative, other=_no_derivative)
-def _floor_divide(input, other):
-    return np.floor_divide(input, other)
-
-
-_floor_divide.node_class.__name__ = "NotImplemented"          # what torch shows as its grad_fn
-
-
-@primitive("Fmod", input=lambda g: g, other=lambda g, input, other: -g * _div_trunc(input, other))
-def _fmod(input, other):
-    return np.fmod(input, other)
-
-
-@primitive("Remainder", input=lambda g: g, other=lambda g, input, other: -g * _div_floor(input, other))
-def _remainder(input, other):
-    return np.remainder(input, other)
-
-
-@primitive("Atan2Backward0",
-           input=lambda g, input, other: g * (other * _inverse_square(input, other)),
-           other=lambda g, input, other: -g * (input * _inverse_square(input, other)))
-def _atan2(input, other):
-    return np.arctan2(input, other)
-
-
-def _inverse_square(x, y):
-    """1 / (x^2 + y^2), and 0 at the origin."""
-    square = x * x + y * y
-    return where(square == 0, 0.0, 1 / square)
-
-
-@primitive("Hypot", input=lambda g, input, out: g * (input / out), other=lambda g, other, out: g * (other / out))
-def _hypot(input, other):
-    return np.hypot(input, other)
-
-
-@primitive("Logaddexp",
-           input=lambda g, input, other: g / (1 + exp(other - input)),
-           other=lambda g, input, other: g / (1 + exp(input - other)))
-def _logaddexp(input, other):
-    return np.logaddexp(input, other)
-
-
-@primitive("Logaddexp2Backward0",
-           input=lambda g, input, other: g / (1 + exp2(other - input)),
-           other=lambda g, input, other: g / (1 + exp2(input - other)))
-def _logaddexp2(input, other):
-    return np.logaddexp2(input, other)
-
-
-@primitive("Xlogy",
-           input=lambda g, input, other: where((input == 0) & (other <= 0), 0.0, _xlogy(g, other)),
-           other=lambda g, input, other: g * input / other)
-def _xlogy(input, other):
-    return np.where(np.isnan(other), other, np.where(input == 0, input.dtype.type(0), input * np.log(other)))
 
 
 # ---- choice -----------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import numpy as np
 
 from .. import dtypes
 from ..graph import Variable, primitive
-from .elementwise import pair, promoted, refuse
+from .promotion import pair, promoted, refuse
 
 
 def _number_out_of_range(input, other) -> tuple:

@@ -1,0 +1,111 @@
+"""The operands of an op: in which dtype they meet, and what cannot meet."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import dtypes
+from ..graph import Variable, primitive, renamed
+
+
+def to_floating(x):
+    """Integers and booleans enter a function of the reals in the default dtype."""
+    if isinstance(x, Variable) and x.array.dtype.kind != "f":
+        return cast(x, dtypes.get_default_dtype().numpy)
+    return x
+
+
+def promoted(*operands, floating: bool = False) -> tuple:
+    """The operands of one op in their common dtype, by torch's rules (dtypes.result_numpy). Python numbers stay as
+    they are where NumPy treats them alike: next to a tensor whose dtype they do not change. Bare arrays come from a
+    rule, and have met before."""
+    tensors = [x for x in operands if isinstance(x, Variable)]
+    if not tensors:
+        if any(isinstance(x, ARRAYS) for x in operands):
+            return operands
+        raise TypeError(f"expected a Tensor among the operands, got {', '.join(type(x).__name__ for x in operands)}")
+    common = dtypes.result_numpy([x.array if isinstance(x, Variable) else _number(x) for x in operands])
+    if floating and common.kind != "f":
+        common = dtypes.get_default_dtype().numpy
+    check_same_size(tensors)
+    return tuple((x if x.array.dtype == common else cast(x, common)) if isinstance(x, Variable)
+                 else x if isinstance(x, np.ndarray) else _scalar(x, common) for x in operands)
+
+
+def pair(input, other) -> tuple:
+    """promoted(input, other), without ado where the two agree already, or one is a number that changes nothing."""
+    if isinstance(input, Variable):
+        if isinstance(other, Variable):
+            a, b = input.array, other.array
+            if a.dtype == b.dtype:
+                if a.shape != b.shape:
+                    check_same_size((input, other))
+                return input, other
+        elif type(other) is float and input.array.dtype.kind == "f":
+            return input, other
+    return promoted(input, other)
+
+
+ARRAYS = (np.ndarray, np.generic)
+
+
+def _number(x):
+    if not isinstance(x, int | float | np.ndarray | np.generic):
+        raise TypeError(f"expected a Tensor or a number, got {type(x).__name__}")
+    return x
+
+
+def _scalar(x, dtype: np.dtype):
+    """A Python number for NumPy. An integer is cut to the width of its dtype, as torch does."""
+    if dtype.kind == "f":
+        return float(x)
+    return wrap(x, dtype) if isinstance(x, int) and dtype.kind != "b" else np.asarray(x).astype(dtype)
+
+
+def wrap(x: int, dtype: np.dtype) -> np.ndarray:
+    """The integer x in two's complement of the dtype's width."""
+    if not -2**63 <= x < 2**64:
+        raise OverflowError("int too big to convert")
+    return np.asarray(x & (1 << 64) - 1, np.uint64).astype(dtype)
+
+
+def check_same_size(tensors) -> None:
+    """Shapes must broadcast; torch's message where they do not."""
+    shape = tensors[0].array.shape if tensors else ()
+    for t in tensors[1:]:
+        other = t.array.shape
+        if other == shape:
+            continue
+        n = max(len(shape), len(other))
+        a, b = (1,) * (n - len(shape)) + shape, (1,) * (n - len(other)) + other
+        for d in range(n - 1, -1, -1):
+            if a[d] != b[d] and a[d] != 1 and b[d] != 1:
+                raise RuntimeError(f"The size of tensor a ({a[d]}) must match the size of tensor b ({b[d]}) at "
+                                   f"non-singleton dimension {d}")
+        shape = tuple(q if p == 1 else p for p, q in zip(a, b))
+
+
+def named(out, name: str):
+    """The result of a primitive, with the name that torch gives its node for these types of operands."""
+    if isinstance(out, Variable) and out._node is not None:
+        out._node.__class__ = renamed(type(out._node), name)
+    return out
+
+
+def kinds(*operands) -> str:
+    """The dtypes' kinds of all operands, Python numbers included: "b" boolean, "i" and "u" integer, "f" floating."""
+    return "".join((x.array if isinstance(x, Variable) else np.asarray(x)).dtype.kind for x in operands)
+
+
+def refuse(name: str, forbidden: str, *operands) -> None:
+    """torch's error for dtypes that an op has no kernel for: those whose kind is among `forbidden`, for all operands
+    have met in them."""
+    if any(isinstance(x, Variable) for x in operands):
+        common = dtypes.result_numpy([x.array if isinstance(x, Variable) else _number(x) for x in operands])
+        if common.kind in forbidden:
+            raise NotImplementedError(f'"{name}" not implemented for {dtypes.of(common).tensor_type!r}')
+
+
+@primitive("ToCopy", input=lambda g: g)                     # the walk casts g back to the input's dtype
+def cast(input, dtype):
+    return input.astype(dtype)
