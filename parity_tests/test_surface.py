@@ -109,7 +109,9 @@ def test_exists(name: str) -> None:
 Parameters = list[tuple[str, bool, bool]]  # (name, whether by position, whether it may be left out)
 
 
-# Where torch itself, called, is at odds with its stubs.
+SDPA = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal", "scale", "enable_gqa")
+
+# Where torch itself, called, is at odds with its stubs and docstrings.
 WRONG_STUBS: dict[str, list[Parameters]] = {
     "tensor": [
         [("data", True, False), ("dtype", False, True), ("device", False, True), ("requires_grad", False, True)]
@@ -117,6 +119,13 @@ WRONG_STUBS: dict[str, list[Parameters]] = {
     "Tensor.new_tensor": [[("data", True, False), ("dtype", False, True), ("requires_grad", False, True)]],
     "Tensor.requires_grad_": [[("requires_grad", True, True)]],
     "linspace": [[("start", True, False), ("end", True, False), ("steps", True, False), ("dtype", False, True)]],
+    "nn.functional.gelu": [[("input", True, False), ("approximate", False, True)]],
+    "nn.functional.scaled_dot_product_attention": [
+        [
+            *((p, True, p in {"attn_mask", "dropout_p", "is_causal"}) for p in SDPA[:6]),
+            *((p, False, True) for p in SDPA[6:]),
+        ]
+    ],
 }
 
 
@@ -136,15 +145,15 @@ def stubs() -> dict[str, list[Parameters]]:
 
 
 def overload(args: ast.arguments, method: bool) -> Parameters | None:
-    """One overload's parameters; None for those with named dimensions, or in an order that torch has deprecated."""
+    """One overload's parameters; None for named dimensions, deprecated orders and CUDA's `out_dtype`."""
     positional = [*args.posonlyargs, *args.args]
     required = len(positional) - len(args.defaults)
     parameters = [(p.arg, True, k >= required) for k, p in enumerate(positional)][method:]
     parameters += [(p.arg, False, d is not None) for p, d in zip(args.kwonlyargs, args.kw_defaults, strict=True)]
     if any(p.annotation is not None and "EllipsisType" in ast.unparse(p.annotation) for p in positional):
         return None
-    deprecated = any(by_position and p in {"self", "alpha", "beta"} for p, by_position, _ in parameters)
-    return None if deprecated else parameters
+    elsewhere = any(by_position and p in {"self", "alpha", "beta", "out_dtype"} for p, by_position, _ in parameters)
+    return None if elsewhere else parameters
 
 
 def documented(name: str) -> list[Parameters]:
