@@ -215,10 +215,10 @@ def backward(tensors: Tensor | Sequence[Tensor], grad_tensors: Tensor | Sequence
                 t.retain_grad()
         targets = {t._edge() for t in inputs}
     if create_graph:
-        warnings.warn("Using backward() with create_graph=True will create a reference cycle between the parameter and its "
-                      "gradient which can cause a memory leak. We recommend using autograd.grad when creating the graph to "
-                      "avoid this. If you have to use this function, make sure to reset the .grad fields of your parameters "
-                      "to None after use to break the cycle and avoid the leak.", stacklevel=3)
+        warnings.warn("Using backward() with create_graph=True will create a reference cycle between the parameter and "
+                      "its gradient which can cause a memory leak. We recommend using autograd.grad when creating the "
+                      "graph to avoid this. If you have to use this function, make sure to reset the .grad fields of "
+                      "your parameters to None after use to break the cycle and avoid the leak.", stacklevel=3)
     roots, gradients = _start(outputs, grad_tensors, create_graph)
     walk(roots, gradients, create_graph if retain_graph is None else retain_graph, create_graph, targets)
 
@@ -250,8 +250,8 @@ def grad(outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor],
         g = found.get(t._edge())
         if g is None:
             if not allow_unused and not materialize_grads:
-                raise RuntimeError(f"The differentiated Tensor at index {i} appears to not have been used in the graph. "
-                                   "Set allow_unused=True if this is the desired behavior.")
+                raise RuntimeError(f"The differentiated Tensor at index {i} appears to not have been used in the "
+                                   "graph. Set allow_unused=True if this is the desired behavior.")
             g = np.zeros_like(t.array) if materialize_grads else None
         elif not isinstance(g, Variable):
             g = g if _is_ours(g, 4) else np.array(g)          # held by `found`, and here
@@ -272,8 +272,8 @@ def _start(outputs: Sequence[Tensor], given, create_graph: bool) -> tuple[list, 
             if not isinstance(g, Variable):
                 raise TypeError(f"gradients can be either Tensors or None, but got {type(g).__name__}")
             if g.array.shape != t.array.shape:
-                raise RuntimeError(f"Mismatch in shape: grad_output[{i}] has a shape of {g.shape} and output[{i}] has a "
-                                   f"shape of {t.shape}.")
+                raise RuntimeError(f"Mismatch in shape: grad_output[{i}] has a shape of {g.shape} and output[{i}] has "
+                                   f"a shape of {t.shape}.")
         elif t.requires_grad:
             if t.array.size != 1:
                 raise RuntimeError("grad can be implicitly created only for scalar outputs")
@@ -320,7 +320,8 @@ def _inspect(node: Node, g, suspect: str | None) -> str | None:
         return suspect
     nan = np.isnan(array).any()
     if suspect is None:
-        trace = "".join(node.trace) if node.trace else "  (not recorded: enable anomaly detection before the forward pass)\n"
+        unknown = "  (not recorded: enable anomaly detection before the forward pass)\n"
+        trace = "".join(node.trace) if node.trace else unknown
         suspect = node.name()
         warnings.warn(f"Error detected in {node.name()}, which made the first {'NaN' if nan else 'infinite'} gradient. "
                       f"Traceback of forward call that caused the error:\n{trace}", stacklevel=4)

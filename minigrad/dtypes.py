@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 
@@ -98,7 +98,7 @@ def set_default_dtype(d: dtype) -> None:
 
 # ---- promotion --------------------------------------------------------------------------------------------------
 
-@lru_cache(maxsize=None)
+@cache
 def promote_numpy(a: np.dtype, b: np.dtype) -> np.dtype:
     """torch.promote_types: the higher category decides; within one category the wider type does."""
     if of(a).category == of(b).category:
@@ -122,7 +122,7 @@ def python_scalar(x) -> np.dtype:
     return int64.numpy if isinstance(x, (builtins.int, np.integer)) else _default.numpy
 
 
-@lru_cache(maxsize=None)
+@cache
 def _combine(high: np.dtype | None, low: np.dtype | None) -> np.dtype | None:
     """Dimensioned tensors outrank 0-dim tensors, which outrank Python numbers: the lower rank counts only if its
     category is higher."""
@@ -162,7 +162,7 @@ class finfo:
             self.eps, self.tiny, self.max, self.resolution = 2.0**-7, 2.0**-126, (2 - 2.0**-7) * 2.0**127, 0.01
         else:
             info = np.finfo(type.numpy)
-            self.eps, self.tiny, self.max = builtins.float(info.eps), builtins.float(info.tiny), builtins.float(info.max)
+            self.eps, self.tiny, self.max = map(builtins.float, (info.eps, info.tiny, info.max))
             self.resolution = builtins.float(info.resolution)
         self.min, self.smallest_normal = -self.max, self.tiny
 

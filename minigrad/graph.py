@@ -72,8 +72,8 @@ class Variable:
     def requires_grad(self, value: bool) -> None:
         if self.grad_fn is not None:
             if not value:
-                raise RuntimeError("you can only change requires_grad flags of leaf variables. If you want to use a computed "
-                                   "variable in a subgraph that doesn't require differentiation use "
+                raise RuntimeError("you can only change requires_grad flags of leaf variables. If you want to use a "
+                                   "computed variable in a subgraph that doesn't require differentiation use "
                                    "var_no_grad = var.detach().")
             return
         if value and self.array.dtype.kind != "f":
@@ -237,7 +237,8 @@ SHAPE, POSITION = -1, -2        # what a rule may name besides arguments and the
 def _modified(node: Node, i: int, now: int, seen: int) -> str:
     value = node.saved[i]
     own = i == len(node.saved) - 1
-    maker = next((e for e in ([node] if own else (en[2] for en in node.inputs if en[5] == i)) if isinstance(e, Node)), None)
+    makers = [node] if own else [entry[2] for entry in node.inputs if entry[5] == i]
+    maker = next((e for e in makers if isinstance(e, Node)), None)
     which = f", which is output 0 of {maker.name()}," if maker else ""
     packed = not isinstance(value, np.ndarray)
     what = "a tensor" if packed else f"[torch.{dtypes.of(value.dtype).tensor_type}Tensor {list(value.shape)}]"
@@ -302,7 +303,7 @@ def _not_a_tensor(f: Callable, args: Sequence):
 
 
 def _bind(name: str, params: Sequence[str], defaults: tuple, args: tuple, kwargs: dict) -> list:
-    values = dict(zip(params[len(params) - len(defaults):], defaults, strict=True)) | dict(zip(params, args, strict=False))
+    values = dict(zip(params[len(params) - len(defaults):], defaults)) | dict(zip(params, args))
     for key, value in kwargs.items():
         if key not in params or key in params[:len(args)]:
             raise TypeError(f"{name}() got an unexpected keyword argument '{key}'")

@@ -21,7 +21,8 @@ def set_num_threads(n: int) -> None:
     _count = n
 
 
-def compile(model: Callable | None = None, *, fullgraph: bool = False, dynamic: bool | None = None, backend: object = "numpy",
-            mode: str | None = None, options: dict | None = None, disable: bool = False) -> Callable:
+def compile(model: Callable | None = None, *, fullgraph: bool = False, dynamic: bool | None = None,
+            backend: object = "inductor", mode: str | None = None, options: dict | None = None,
+            disable: bool = False, name: str | None = None) -> Callable:
     """The model itself: there is nothing to compile. Without a model, a decorator."""
     return model if model is not None else lambda model: model

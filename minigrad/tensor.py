@@ -17,7 +17,8 @@ from . import autograd, creation, dtypes, graph, printing, random
 from .composed import elementwise, index, inplace, linalg, reduce, shape
 from .graph import Node, Variable, new_tensor
 from .modes import mode
-from .ops.elementwise import cast, clone
+from .ops.elementwise import clone
+from .ops.promotion import cast
 from .size import Size
 from .utils.hooks import RemovableHandle, add_hook
 
@@ -113,25 +114,29 @@ class Tensor(elementwise.Methods, reduce.Methods, shape.Methods, index.Methods, 
     @property
     def grad(self) -> Tensor | None:
         if self._grad is None and self._node is not None and self._node.retain is None:
-            warnings.warn("The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad attribute "
-                          "won't be populated during autograd.backward(). If you indeed want the .grad field to be populated "
-                          "for a non-leaf Tensor, use .retain_grad() on the non-leaf Tensor. If you access the non-leaf "
-                          "Tensor by mistake, make sure you access the leaf Tensor instead.", stacklevel=2)
+            warnings.warn("The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad "
+                          "attribute won't be populated during autograd.backward(). If you indeed want the .grad field "
+                          "to be populated for a non-leaf Tensor, use .retain_grad() on the non-leaf Tensor. If you "
+                          "access the non-leaf Tensor by mistake, make sure you access the leaf Tensor "
+                          "instead.", stacklevel=2)
         return self._grad
 
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
         if value is not None:
             if not isinstance(value, Variable):
-                raise TypeError(f"assigned grad expected to be a Tensor or None but got grad of type {type(value).__name__}")
+                raise TypeError("assigned grad expected to be a Tensor or None but got grad of type "
+                                f"{type(value).__name__}")
             if value is self:
                 raise RuntimeError("can't assign Variable as its own grad")
             if value.array.shape != self.array.shape:
                 raise RuntimeError(f"attempting to assign a gradient of size '{list(value.shape)}' to a tensor of size "
-                                   f"'{list(self.shape)}'. Please ensure that the gradient and the tensor are the same size")
+                                   f"'{list(self.shape)}'. Please ensure that the gradient and the tensor are the same "
+                                   "size")
             if value.array.dtype != self.array.dtype:
-                raise RuntimeError(f"attempting to assign a gradient with dtype '{value.dtype.alias}' to a tensor with dtype "
-                                   f"'{self.dtype.alias}'. Please ensure that the gradient and the tensor have the same dtype")
+                raise RuntimeError(f"attempting to assign a gradient with dtype '{value.dtype.alias}' to a tensor with "
+                                   f"dtype '{self.dtype.alias}'. Please ensure that the gradient and the tensor have "
+                                   "the same dtype")
         self._grad = value
 
     @grad.deleter
@@ -155,10 +160,11 @@ class Tensor(elementwise.Methods, reduce.Methods, shape.Methods, index.Methods, 
 
     def detach_(self) -> Tensor:
         if self._view is not None:
-            raise RuntimeError("Can't detach views in-place. Use detach() instead. If you are using DistributedDataParallel "
-                               "(DDP) for training, and gradient_as_bucket_view is set as True, gradients are views of DDP "
-                               "buckets, and hence detach_() cannot be called on these gradients. To fix this error, please "
-                               "refer to the Optimizer.zero_grad() function in torch/optim/optimizer.py as a reference.")
+            raise RuntimeError("Can't detach views in-place. Use detach() instead. If you are using "
+                               "DistributedDataParallel (DDP) for training, and gradient_as_bucket_view is set as "
+                               "True, gradients are views of DDP buckets, and hence detach_() cannot be called on "
+                               "these gradients. To fix this error, please refer to the Optimizer.zero_grad() function "
+                               "in torch/optim/optimizer.py as a reference.")
         self._node, self._leaf = None, False
         return self
 
@@ -336,14 +342,16 @@ class Tensor(elementwise.Methods, reduce.Methods, shape.Methods, index.Methods, 
 
     def __contains__(self, element) -> bool:
         if not isinstance(element, Variable | int | float | bool):
-            raise RuntimeError(f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element)}.")
+            raise RuntimeError("Tensor.__contains__ only supports Tensor or scalar, but you passed in a "
+                               f"{type(element)}.")
         return bool((element == self).any().item())
 
     def __deepcopy__(self, memo: dict) -> Tensor:
         if not self.is_leaf:
-            raise RuntimeError("Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at "
-                               "the moment.  If you were attempting to deepcopy a module, this may be because of a "
-                               "torch.nn.utils.weight_norm usage, see https://github.com/pytorch/pytorch/pull/103001")
+            raise RuntimeError("Only Tensors created explicitly by the user (graph leaves) support the deepcopy "
+                               "protocol at the moment.  If you were attempting to deepcopy a module, this may be "
+                               "because of a torch.nn.utils.weight_norm usage, see "
+                               "https://github.com/pytorch/pytorch/pull/103001")
         if id(self) in memo:
             return memo[id(self)]
         new = type(self)(self.array.copy(order="K"), self._leaf)
@@ -355,7 +363,8 @@ class Tensor(elementwise.Methods, reduce.Methods, shape.Methods, index.Methods, 
 
     def __reduce_ex__(self, protocol):
         if not self.is_leaf:
-            raise RuntimeError("Only Tensors created explicitly by the user (graph leaves) can be pickled: detach() it first")
+            raise RuntimeError("Only Tensors created explicitly by the user (graph leaves) can be pickled: detach() it "
+                               "first")
         return _rebuild, (type(self), np.ascontiguousarray(self.array), self._leaf)
 
     def __dir__(self) -> list[str]:

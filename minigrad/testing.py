@@ -12,13 +12,15 @@ from .graph import Variable, new_tensor
 _TOLERANCES = {dtypes.float16: (1e-3, 1e-5), dtypes.float32: (1.3e-6, 1e-5), dtypes.float64: (1e-7, 1e-7)}
 
 
-def assert_close(actual, expected, *, allow_subclasses: bool = True, rtol: float | None = None, atol: float | None = None,
-                 equal_nan: bool = False, check_device: bool = True, check_dtype: bool = True, check_layout: bool = True,
+def assert_close(actual, expected, *, allow_subclasses: bool = True, rtol: float | None = None,
+                 atol: float | None = None, equal_nan: bool = False, check_device: bool = True,
+                 check_dtype: bool = True, check_layout: bool = True,
                  check_stride: bool = False, msg: str | Callable[[str], str] | None = None) -> None:
-    """Raise an AssertionError unless |actual - expected| <= atol + rtol |expected|, with the same dtype and shape; through
-    sequences and mappings, too."""
+    """Raise an AssertionError unless |actual - expected| <= atol + rtol |expected|, with the same dtype and shape;
+    through sequences and mappings, too."""
     if (rtol is None) != (atol is None):
-        raise ValueError(f"rtol and atol must both be specified or both be unspecified, but got no {'rtol' if rtol is None else 'atol'}")
+        raise ValueError("rtol and atol must both be specified or both be unspecified, but got no "
+                         f"{'rtol' if rtol is None else 'atol'}")
     failure = _compare(actual, expected, "", rtol, atol, equal_nan, check_dtype, check_stride)
     if failure:
         kind, text = failure
@@ -39,8 +41,8 @@ def _compare(a, b, where: str, *options) -> tuple[type[Exception], str] | None:
     if _is_sequence(a) and _is_sequence(b):
         if len(a) != len(b):
             return fail(f"The length of the sequences mismatch: {len(a)} != {len(b)}")
-        return next((f for i, (x, y) in enumerate(zip(a, b, strict=True)) if (f := _compare(x, y, f"{where}[{i}]", *options))),
-                    None)
+        pairs = enumerate(zip(a, b))
+        return next((f for i, (x, y) in pairs if (f := _compare(x, y, f"{where}[{i}]", *options))), None)
     if a is None and b is None:
         return None
     numbers = (bool, int, float, np.number, np.bool_)
@@ -77,15 +79,16 @@ def _compare_values(a: np.ndarray, b: np.ndarray, what: str, fail: Callable, rto
         bad = ~np.isclose(a, b, rtol=rtol, atol=atol, equal_nan=equal_nan)
         absolute = np.where(bad, np.abs(a.astype(np.float64) - b.astype(np.float64)), 0)
         relative = np.where(bad, absolute / np.abs(b.astype(np.float64)), 0)
-    worst_abs, worst_rel = (np.unravel_index(np.argmax(np.nan_to_num(d, nan=np.inf)), d.shape) for d in (absolute, relative))
+    worst_abs, worst_rel = (np.unravel_index(np.argmax(np.nan_to_num(d, nan=np.inf)), d.shape)
+                            for d in (absolute, relative))
     kind = f"are not {'equal' if rtol == atol == 0 else 'close'}!"
     allowed = (f" (up to {atol} allowed)", f" (up to {rtol} allowed)") if rtol or atol else ("", "")
     if what == "Scalars":
         if rtol == atol == 0:
-            return fail(f"Scalars {kind}\n\nExpected {b.item()} but got {a.item()}.\nAbsolute difference: {absolute.item()}\n"
-                        f"Relative difference: {relative.item()}")
+            return fail(f"Scalars {kind}\n\nExpected {b.item()} but got {a.item()}.\nAbsolute difference: "
+                        f"{absolute.item()}\nRelative difference: {relative.item()}")
         return fail(f"Scalars {kind}\n\nExpected {b.item()} but got {a.item()}.\nAbsolute difference: {absolute.item()}"
                     f"{allowed[0]}\nRelative difference: {relative.item()}{allowed[1]}")
-    return fail(f"{what} {kind}\n\nMismatched elements: {bad.sum()} / {bad.size} ({bad.mean():.1%})\n"
-                f"Greatest absolute difference: {absolute[worst_abs]} at index {tuple(map(int, worst_abs))}{allowed[0]}\n"
-                f"Greatest relative difference: {relative[worst_rel]} at index {tuple(map(int, worst_rel))}{allowed[1]}")
+    return fail(f"{what} {kind}\n\nMismatched elements: {bad.sum()} / {bad.size} ({bad.mean():.1%})\nGreatest absolute "
+                f"difference: {absolute[worst_abs]} at index {tuple(map(int, worst_abs))}{allowed[0]}\nGreatest "
+                f"relative difference: {relative[worst_rel]} at index {tuple(map(int, worst_rel))}{allowed[1]}")

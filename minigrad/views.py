@@ -35,7 +35,8 @@ class View:
         """The base as it stands in the graph now, for the steps to be taken anew."""
         if self.layout != (self.base.array.shape, self.base.array.strides):
             raise RuntimeError("the base of this view was itself reshaped in place (by t_, transpose_, squeeze_ or "
-                               "unsqueeze_) after the view was taken, and then written to. Use the out-of-place form there.")
+                               "unsqueeze_) after the view was taken, and then written to. Use the out-of-place form "
+                               "there.")
         return tensor_with_edge(self.base.array, self.base._edge())
 
     def renew(self, view: Tensor) -> None:
@@ -101,8 +102,8 @@ def mark_multiple(views: Iterable[Tensor], name: str = "") -> tuple[Tensor, ...]
 def check_inplace(t: Tensor, constant: bool = False) -> None:
     """torch's conditions for a write in place."""
     if t._version is None and not mode.inference:
-        raise RuntimeError("Inplace update to inference tensor outside InferenceMode is not allowed. You can make a clone "
-                           "to get a normal tensor before doing inplace update.")
+        raise RuntimeError("Inplace update to inference tensor outside InferenceMode is not allowed. You can make a "
+                           "clone to get a normal tensor before doing inplace update.")
     if not constant:
         check_memory(t)
     if not mode.grad:
@@ -136,8 +137,8 @@ def check_overlap(t: Tensor, source: Tensor) -> None:
     if a is b or not a.size or not b.size or not np.may_share_memory(a, b):
         return
     if _is_dense(a) and _is_dense(b) and (a.ctypes.data, a.strides, a.shape) != (b.ctypes.data, b.strides, b.shape):
-        raise RuntimeError("unsupported operation: some elements of the input tensor and the written-to tensor refer to a "
-                           "single memory location. Please clone() the tensor before performing the operation.")
+        raise RuntimeError("unsupported operation: some elements of the input tensor and the written-to tensor refer "
+                           "to a single memory location. Please clone() the tensor before performing the operation.")
 
 
 def _is_dense(a: np.ndarray) -> bool:
@@ -160,21 +161,21 @@ def _check_kind(t: Tensor, view: View, what: str) -> None:
     """Refuse to rewrite the history of a view that has none of its own."""
     if view.kind == "function":
         raise RuntimeError(
-            f"A view that an autograd.Function returned (of its input, or the input itself) {what}. The history that this "
-            "would give it leaves out the Function's backward, and so its gradient would be wrong. Return a clone of it "
-            "from the Function, or clone it before the write.")
+            f"A view that an autograd.Function returned (of its input, or the input itself) {what}. The history that "
+            "this would give it leaves out the Function's backward, and so its gradient would be wrong. Return a clone "
+            "of it from the Function, or clone it before the write.")
     if view.kind == "no_grad":
         raise RuntimeError(
-            f"A view was created in no_grad mode {what} with grad mode enabled. Given that this use case is ambiguous and "
-            "error-prone, it is forbidden. You can clarify your code by moving both the view and the inplace either both "
-            "inside the no_grad block (if you don't want the inplace to be tracked) or both outside (if you want the "
-            "inplace to be tracked).")
+            f"A view was created in no_grad mode {what} with grad mode enabled. Given that this use case is ambiguous "
+            "and error-prone, it is forbidden. You can clarify your code by moving both the view and the inplace "
+            "either both inside the no_grad block (if you don't want the inplace to be tracked) or both outside (if "
+            "you want the inplace to be tracked).")
     if isinstance(view.kind, int):
         name = t._node.name().partition("Backward")[0] if t._node is not None else "a function"
         raise RuntimeError(
-            f"Output {view.kind} of {name} is a view {what}. This view is the output of a function that returns multiple views. Such "
-            "functions do not allow the output views to be modified inplace. You should replace the inplace operation by "
-            "an out-of-place one.")
+            f"Output {view.kind} of {name} is a view {what}. This view is the output of a function that returns "
+            "multiple views. Such functions do not allow the output views to be modified inplace. You should replace "
+            "the inplace operation by an out-of-place one.")
 
 
 def assign(t: Tensor, compute: Callable[[], Tensor], write: Callable, constant: bool = False) -> Tensor:
@@ -191,7 +192,8 @@ def assign(t: Tensor, compute: Callable[[], Tensor], write: Callable, constant: 
         mode.pack = pack
     value = result.array
     if value.shape != t.array.shape:
-        raise RuntimeError(f"output with shape {list(t.array.shape)} doesn't match the broadcast shape {list(value.shape)}")
+        raise RuntimeError(f"output with shape {list(t.array.shape)} doesn't match the broadcast shape "
+                           f"{list(value.shape)}")
     if not dtypes.can_cast(dtypes.of(value.dtype), dtypes.of(t.array.dtype)):
         raise RuntimeError(f"result type {dtypes.of(value.dtype).tensor_type} can't be cast to the desired output type "
                            f"{dtypes.of(t.array.dtype).tensor_type}")

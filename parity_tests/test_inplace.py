@@ -69,7 +69,7 @@ WRITES = {
     "detach_": lambda x, y, k: x.detach_(),
     "requires_grad_": lambda x, y, k: x.requires_grad_(),
 }
-ALL = {**{n: "view" for n in VIEWS}, **{n: "pure" for n in PURE}, **{n: "write" for n in WRITES}}
+ALL = sorted([*VIEWS, *PURE, *WRITES])
 
 
 def minigrad_or_torch(x):
@@ -92,7 +92,7 @@ def execute(engine, tensors: list, name: str, i: int, j: int, k: int, quiet: boo
     return None
 
 
-instruction = st.tuples(st.sampled_from(sorted(ALL)), st.integers(0, 9), st.integers(0, 9), st.integers(0, 3),
+instruction = st.tuples(st.sampled_from(ALL), st.integers(0, 9), st.integers(0, 9), st.integers(0, 3),
                         st.sampled_from([False] * 5 + [True]))
 program = st.tuples(st.lists(st.tuples(st.lists(st.integers(1, 3), max_size=3), st.booleans()), min_size=1, max_size=3),
                     st.lists(instruction, min_size=1, max_size=14), st.integers(0, 2**16))
@@ -100,7 +100,8 @@ program = st.tuples(st.lists(st.tuples(st.lists(st.integers(1, 3), max_size=3), 
 
 def start(engine, leaves, seed: int) -> list:
     rng = np.random.default_rng(seed)
-    return [engine.tensor(rng.standard_normal(shape), dtype=engine.float64, requires_grad=wants) for shape, wants in leaves]
+    return [engine.tensor(rng.standard_normal(shape), dtype=engine.float64, requires_grad=wants)
+            for shape, wants in leaves]
 
 
 def standing(t) -> tuple:

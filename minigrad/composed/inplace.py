@@ -51,15 +51,17 @@ def copy_(self, src, non_blocking: bool = False):
     try:
         np.broadcast_to(src.array, self.array.shape)
     except ValueError:
-        raise RuntimeError(f"The size of tensor a {tuple(self.shape)} must match the size of tensor b {tuple(src.shape)}: "
-                           "copy_ broadcasts its source to the tensor's shape, not the other way round") from None
+        raise RuntimeError(f"The size of tensor a {tuple(self.shape)} must match the size of tensor b "
+                           f"{tuple(src.shape)}: copy_ broadcasts its source to the tensor's shape, not the other way "
+                           "round") from None
     return assign(self, lambda: _copied(self, src), write)
 
 
 def fill_(self, value):
     if isinstance(value, Variable):
         if value.array.ndim:
-            raise RuntimeError(f"fill_ only supports 0-dimension value tensor but got tensor with {value.array.ndim} dimensions.")
+            raise RuntimeError(f"fill_ only supports 0-dimension value tensor but got tensor with {value.array.ndim} "
+                               "dimensions.")
         return copy_(self, value)
     return assign(self, lambda: _filled(self, value), write, constant=True)
 

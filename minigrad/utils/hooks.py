@@ -10,7 +10,7 @@ _ids = itertools.count()
 
 
 class RemovableHandle:
-    """What registering a hook returns: `remove()` takes the hook back; as a context manager, at the end of the block."""
+    """What registering a hook returns: `remove()` takes the hook back; as a context manager, at the block's end."""
 
     def __init__(self, hooks: dict, owner: object | None = None):
         self.id, self._hooks = next(_ids), weakref.ref(hooks) if type(hooks) is not dict else lambda: hooks
