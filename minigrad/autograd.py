@@ -239,7 +239,7 @@ def grad(outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor],
         raise RuntimeError("grad requires non-empty inputs.")
     for t in inputs:
         if not isinstance(t, Variable):
-            raise TypeError(f"grad(): the inputs must be Tensors, not {type(t).__name__}")
+            raise RuntimeError(f"all inputs have to be Tensors, but got {type(t).__name__}")
         if not t.requires_grad:
             raise RuntimeError("One of the differentiated Tensors does not require grad")
     roots, gradients = _start(outputs, grad_outputs, create_graph)
@@ -261,7 +261,10 @@ def grad(outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor],
 
 def _start(outputs: Sequence[Tensor], given, create_graph: bool) -> tuple[list, list]:
     """The edges a walk starts from, and their gradients: 1 for a scalar where none is given."""
-    given = (given,) if given is None or isinstance(given, Variable) else tuple(given)
+    given = tuple(given) if isinstance(given, list | tuple) else (given,)
+    if any(g is not None and not isinstance(g, Variable) for g in given):
+        raise TypeError("gradients can be either Tensors or None, but got "
+                        + ", ".join(type(g).__name__ for g in given if not isinstance(g, Variable)))
     if len(given) == 1 and given[0] is None:
         given *= len(outputs)
     if len(given) != len(outputs):
@@ -269,8 +272,6 @@ def _start(outputs: Sequence[Tensor], given, create_graph: bool) -> tuple[list, 
     roots, gradients = [], []
     for i, (t, g) in enumerate(zip(outputs, given, strict=True)):
         if g is not None:
-            if not isinstance(g, Variable):
-                raise TypeError(f"gradients can be either Tensors or None, but got {type(g).__name__}")
             if g.array.shape != t.array.shape:
                 raise RuntimeError(f"Mismatch in shape: grad_output[{i}] has a shape of {g.shape} and output[{i}] has "
                                    f"a shape of {t.shape}.")
