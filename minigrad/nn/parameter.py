@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
-
 import numpy as np
 
 from ..graph import Variable
@@ -21,7 +19,9 @@ class Parameter(Tensor):
             self._version = data._version
         else:
             Variable.__init__(self, np.empty(0, np.float32) if data is None else data)
-        self.requires_grad = requires_grad
+        if requires_grad and self.array.dtype.kind != "f":
+            raise RuntimeError("Only Tensors of floating point and complex dtype can require gradients")
+        self._leaf = bool(requires_grad)
 
     def __repr__(self) -> str:
         return "Parameter containing:\n" + Tensor.__repr__(self)
@@ -29,15 +29,20 @@ class Parameter(Tensor):
     def __deepcopy__(self, memo: dict) -> Parameter:
         if id(self) not in memo:
             memo[id(self)] = type(self)(self.array.copy(order="K"), self._leaf)
-            memo[id(self)].__dict__.update(deepcopy(self.__dict__, memo))
         return memo[id(self)]
 
 
-class Buffer(Tensor):
-    """A tensor that a Module lists among its buffers when it is set as an attribute."""
+class _IsBuffer(type):
+    def __instancecheck__(cls, instance) -> bool:
+        return isinstance(instance, Variable) and hasattr(instance, "persistent")
+
+
+class Buffer(Tensor, metaclass=_IsBuffer):
+    """A tensor that a Module lists among its buffers when it is set as an attribute: an ordinary Tensor with a mark."""
 
     __slots__ = ()
 
-    def __init__(self, data: Tensor | None = None, *, persistent: bool = True):
-        Variable.__init__(self, np.empty(0, np.float32) if data is None else data.array)
-        self.persistent = persistent
+    def __new__(cls, data: Tensor | None = None, *, persistent: bool = True) -> Tensor:
+        buffer = Tensor(np.empty(0, np.float32)) if data is None else data.detach().requires_grad_(data.requires_grad)
+        buffer.persistent = persistent
+        return buffer

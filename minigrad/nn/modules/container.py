@@ -9,7 +9,7 @@ from typing import Any
 
 from ...graph import Variable
 from ..parameter import Parameter
-from .module import Module, _indented, _typename
+from .module import Module, _indented
 
 
 class _ListOfModules(Module):
@@ -386,7 +386,7 @@ class ParameterDict(Module):
         return self
 
     def extra_repr(self) -> str:
-        return _described(self.items(), _typename)
+        return _described(self.items(), lambda t: t.type())
 
     def __call__(self, input):
         raise RuntimeError("ParameterDict should not be called.")

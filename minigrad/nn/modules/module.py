@@ -32,10 +32,8 @@ class _IncompatibleKeys(namedtuple("_IncompatibleKeys", ["missing_keys", "unexpe
 
 def _typename(x) -> str:
     """A type's name as torch's messages give it."""
-    if isinstance(x, Parameter):
-        return "torch.nn.parameter.Parameter"
     if isinstance(x, Variable):
-        return f"torch.{x.dtype.tensor_type}Tensor"
+        return x.type()
     cls = type(x)
     return cls.__qualname__ if cls.__module__ in ("builtins", None) else f"{cls.__module__}.{cls.__qualname__}"
 
@@ -43,6 +41,12 @@ def _typename(x) -> str:
 def _indented(text: str, spaces: int) -> str:
     first, *rest = text.split("\n")
     return "\n".join([first, *(" " * spaces + line for line in rest)])
+
+
+# Where a module keeps what belongs to the tree, with torch's words for it in errors.
+_REGISTERS = {"_parameters": ("parameters", "parameter", "torch.nn.Parameter"),
+              "_modules": ("module", "child module", "torch.nn.Module"),
+              "_buffers": ("buffer", "buffer", "torch.nn.Buffer, torch.Tensor")}
 
 
 class Module:
@@ -53,7 +57,6 @@ class Module:
     call_super_init: bool = False
     dump_patches: bool = False
 
-    _PLAIN = ("_parameters", "_buffers", "_modules")
     _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks", "_state_dict_hooks",
               "_state_dict_pre_hooks", "_load_state_dict_pre_hooks", "_load_state_dict_post_hooks")
 
@@ -66,7 +69,7 @@ class Module:
                             "given")
         put = super().__setattr__
         put("training", True)
-        for name in self._PLAIN:
+        for name in _REGISTERS:
             put(name, {})
         for name in self._HOOKS:
             put(name, OrderedDict())
@@ -79,24 +82,24 @@ class Module:
     def forward(self, *input):
         raise NotImplementedError(f'Module [{type(self).__name__}] is missing the required "forward" function')
 
-    def __call__(self, *args, **kwargs):
-        return self._call_impl(*args, **kwargs)
-
     def _call_impl(self, *args, **kwargs):
         if not (self._forward_hooks or self._forward_pre_hooks or self._backward_hooks or self._backward_pre_hooks):
             return self.forward(*args, **kwargs)
-        done = set()
-        result = None
-        try:
-            args, kwargs = self._run_pre_hooks(args, kwargs)
-            hooked = (self._backward_hooks or self._backward_pre_hooks) and mode.grad
-            if hooked:
-                args, inputs_seen = _watch_inputs(self, args)
+        done, result = set(), None
+
+        def run(args: tuple):
+            nonlocal result
             result = self.forward(*args, **kwargs)
             for key, hook in tuple(self._forward_hooks.items()):
                 done.add(key)
                 result = self._run_forward_hook(hook, args, kwargs, result)
-            return _watch_outputs(self, result, inputs_seen) if hooked else result
+            return result
+
+        try:
+            args, kwargs = self._run_pre_hooks(args, kwargs)
+            if mode.grad and (self._backward_hooks or self._backward_pre_hooks):
+                return _with_backward_hooks(self, args, run)
+            return run(args)
         except Exception:
             for key, hook in tuple(self._forward_hooks.items()):
                 if hook.always_call and key not in done:
@@ -106,6 +109,8 @@ class Module:
                         warnings.warn("module forward hook with ``always_call=True`` raised an exception that was "
                                       f"silenced as another error was raised in forward: {error}", stacklevel=2)
             raise
+
+    __call__ = _call_impl
 
     def _run_pre_hooks(self, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
         for hook in tuple(self._forward_pre_hooks.values()):
@@ -148,44 +153,44 @@ class Module:
     # ---- attributes ---------------------------------------------------------------------------------------------
 
     def __setattr__(self, name: str, value) -> None:
+        """Parameters, modules and buffers go to their registers. What is in one of them may only be replaced by its
+        like, by None, or by something of a register that comes before."""
         own = self.__dict__
-        kind = ("_parameters" if isinstance(value, Parameter) else "_modules" if isinstance(value, Module)
-                else "_buffers" if isinstance(value, Buffer) else None)
-        if kind is None:               # None, or a tensor in the place of a buffer, may replace an entry
-            kind = next((k for k in self._PLAIN if name in own.get(k, ())), None)
-            if kind is None:
-                super().__setattr__(name, value)
-                return
-            if value is not None and not (kind == "_buffers" and isinstance(value, Variable)):
-                what, expected = {"_parameters": ("parameter", "torch.nn.Parameter"), "_modules": ("child module",
-                                  "torch.nn.Module"), "_buffers": ("buffer", "torch.nn.Buffer, torch.Tensor")}[kind]
-                raise TypeError(f"cannot assign '{_typename(value)}' as {what} '{name}' ({expected} or None expected)")
-        elif kind not in own:
-            what = {"_parameters": "parameters", "_modules": "module", "_buffers": "buffer"}[kind]
-            raise AttributeError(f"cannot assign {what} before Module.__init__() call")
-        for other in ("__dict__", *self._PLAIN):
-            if other != kind:
-                (own if other == "__dict__" else own[other]).pop(name, None)
-        if kind == "_buffers":
-            persistent = getattr(value, "persistent", None) if isinstance(value, Buffer) else None
-            self.register_buffer(name, value,
-                                 name not in self._non_persistent_buffers_set if persistent is None else persistent)
-        elif kind == "_parameters":
+        for kind, cls in (("_parameters", Parameter), ("_modules", Module), ("_buffers", Buffer)):
+            entries = own.get(kind)
+            if isinstance(value, cls) or (entries is not None and name in entries):
+                break
+        else:
+            super().__setattr__(name, value)
+            return
+        several, one, cls_name = _REGISTERS[kind]
+        if entries is None:
+            raise AttributeError(f"cannot assign {several} before Module.__init__() call")
+        if not (value is None or isinstance(value, Variable if cls is Buffer else cls)):
+            raise TypeError(f"cannot assign '{_typename(value)}' as {one} '{name}' ({cls_name} or None expected)")
+        persistent = getattr(value, "persistent", name not in self._non_persistent_buffers_set)
+        if value is not None and kind != "_buffers":
+            own.pop(name, None)
+            for register in _REGISTERS:
+                if register != kind:
+                    own[register].pop(name, None)
             self._non_persistent_buffers_set.discard(name)
+        if kind == "_modules":
+            entries[name] = value
+        elif kind == "_parameters":
             self.register_parameter(name, value)
         else:
-            self._non_persistent_buffers_set.discard(name)
-            self._modules[name] = value
+            self.register_buffer(name, value, persistent)
 
     def __getattr__(self, name: str) -> Any:
-        for kind in self._PLAIN:
+        for kind in _REGISTERS:
             entries = self.__dict__.get(kind)
             if entries is not None and name in entries:
                 return entries[name]
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
 
     def __delattr__(self, name: str) -> None:
-        for kind in self._PLAIN:
+        for kind in _REGISTERS:
             if name in self.__dict__.get(kind, ()):
                 del self.__dict__[kind][name]
                 self._non_persistent_buffers_set.discard(name)
@@ -308,12 +313,15 @@ class Module:
         """Put a module at a dotted path."""
         if target == "":
             raise ValueError("Cannot set the submodule without a target name!")
-        path, _, name = target.rpartition(".")
-        parent = self.get_submodule(path)
-        if strict and not hasattr(parent, name):
-            raise AttributeError(f"{parent._get_name()} has no attribute `{name}`")
         if not isinstance(module, Module):
             raise ValueError(f"`module` is not an nn.Module, found {type(module)}")
+        path, _, name = target.rpartition(".")
+        parent = self.get_submodule(path)
+        if not hasattr(parent, name):
+            if strict:
+                raise AttributeError(f"{parent._get_name()} has no attribute `{name}`")
+        elif not isinstance(getattr(parent, name), Module):
+            raise AttributeError(f"`{name}` is not an nn.Module")
         setattr(parent, name, module)
 
     def _get_member(self, target: str, kind: type, ours: Callable, what: str):
@@ -562,7 +570,12 @@ class Module:
         hook._from_public_api = True
         return add_hook(self._state_dict_hooks, hook)
 
-    _register_state_dict_hook = register_state_dict_post_hook
+    def _register_state_dict_hook(self, hook: Callable) -> RemovableHandle:
+        """The older form: what the root's hook returns is the state dict."""
+        if getattr(hook, "_from_public_api", False):
+            raise RuntimeError("Cannot register the same function as the state dict post hook that was previously "
+                               "registered via register_state_dict_post_hook")
+        return add_hook(self._state_dict_hooks, hook)
 
     def register_load_state_dict_pre_hook(self, hook: Callable) -> RemovableHandle:
         return add_hook(self._load_state_dict_pre_hooks, functools.partial(hook, self))
@@ -617,60 +630,85 @@ class _Gate(Function):
     """Hands tensors through unchanged, and lets `seen` look at (and replace) their gradients, all at once."""
 
     @staticmethod
-    def forward(ctx, seen, *tensors):
+    def forward(ctx, seen, materialize, *tensors):
         ctx.seen = seen
-        return tuple(t.detach() for t in tensors)
+        ctx.set_materialize_grads(materialize)
+        through = tuple(t.detach() for t in tensors)
+        ctx.mark_non_differentiable(*(out for out, t in zip(through, tensors, strict=True) if not t.requires_grad))
+        return through
 
     @staticmethod
     def backward(ctx, *grads):
-        return None, *ctx.seen(grads)
+        return None, None, *ctx.seen(grads)
 
 
-def _through_gate(seen: Callable, values: tuple) -> tuple:
-    """Send the tensors among the values through a gate."""
+def _through_gate(seen: Callable, values: tuple, materialize: bool = True) -> tuple:
+    """Send the tensors among the values through a gate, if one of them wants a gradient. `seen` gets a gradient for
+    every value, None for what is no tensor."""
     places = [i for i, v in enumerate(values) if isinstance(v, Variable)]
     if not any(values[i].requires_grad for i in places):
         return values
-    passed = _Gate.apply(seen, *(values[i] for i in places))
+
+    def seen_by_place(grads: tuple) -> tuple:
+        spread = [None] * len(values)
+        for i, g in zip(places, grads, strict=True):
+            spread[i] = g
+        changed = seen(tuple(spread))
+        return tuple(changed[i] for i in places)
+
     result = list(values)
-    for i, t in zip(places, passed, strict=True):
+    for i, t in zip(places, _Gate.apply(seen_by_place, materialize, *(values[i] for i in places)), strict=True):
         result[i] = t
     return tuple(result)
 
 
-def _watch_inputs(module: Module, args: tuple) -> tuple[tuple, dict]:
-    """Backward leaves the module through this gate: then the full backward hooks run."""
-    shared: dict = {"hooked": False}
+def _replaced(grads: tuple, hooks: list, what: str) -> tuple:
+    """Gradients as a chain of hooks leaves them."""
+    for hook in hooks:
+        new = hook(grads)
+        if new is not None:
+            new = new if isinstance(new, tuple | list) else (new,)
+            if len(new) != len(grads):
+                raise RuntimeError(f"{what}, got {len(new)}, but expected {len(grads)}")
+            grads = tuple(new)
+    return grads
 
-    def seen(grads: tuple) -> tuple:
-        for hook in tuple(module._backward_hooks.values()):
-            result = hook(module, grads, shared.get("grad_output"))
-            if result is not None:
-                grads = result if isinstance(result, tuple) else (result,)
+
+def _with_backward_hooks(module: Module, args: tuple, run: Callable):
+    """run(args) between two gates. Backward enters the module through the second: there the pre-hooks run. It leaves
+    through the first: there the full hooks run, at the second if no input wants a gradient."""
+    hooks, pre_hooks = tuple(module._backward_hooks.values()), tuple(module._backward_pre_hooks.values())
+    outside: list[tuple] = []                               # the gradients of the outputs
+
+    def leave(grads: tuple) -> tuple:
+        if not outside:
+            return grads
+        grad_output = outside.pop()
+        return _replaced(grads, [lambda g, h=h: h(module, g, grad_output) for h in hooks],
+                         "Backward hook returned an invalid number of grad_input")
+
+    def enter(grads: tuple) -> tuple:
+        grads = _replaced(grads, [lambda g, h=h: h(module, g) for h in pre_hooks],
+                          "Backward pre hook returned an invalid number of grad_output")
+        if gated:
+            outside[:] = [grads]
+            return grads
+        warnings.warn("Full backward hook is firing when gradients are computed with respect to module outputs since "
+                      "no inputs require gradients.", stacklevel=2)
+        for hook in hooks:
+            result = hook(module, (None,) * len(args), grads)
+            if result is not None and not (isinstance(result, tuple) and all(g is None for g in result)):
+                raise RuntimeError("Backward hook for Modules where no input requires gradient should always return "
+                                   "None or None for all gradients.")
         return grads
 
-    passed = _through_gate(seen, args)
-    shared["hooked"] = passed is not args
-    return passed, shared
-
-
-def _watch_outputs(module: Module, result, shared: dict):
-    """Backward enters the module through this gate: then the pre-hooks run."""
-    def seen(grads: tuple) -> tuple:
-        for hook in tuple(module._backward_pre_hooks.values()):
-            changed = hook(module, grads)
-            if changed is not None:
-                grads = changed if isinstance(changed, tuple) else (changed,)
-        shared["grad_output"] = grads
-        if not shared["hooked"]:                       # no input wants a gradient: the hooks run here
-            for hook in tuple(module._backward_hooks.values()):
-                hook(module, (None,) * shared.get("inputs", 1), grads)
-        return grads
-
+    passed = _through_gate(leave, args)
+    gated = passed is not args
+    result = run(passed)
     if isinstance(result, Variable):
-        return _through_gate(seen, (result,))[0]
+        return _through_gate(enter, (result,), materialize=False)[0]
     if isinstance(result, tuple):
-        return _through_gate(seen, result)
+        return _through_gate(enter, result, materialize=False)
     warnings.warn("For backward hooks to be called, module output should be a Tensor or a tuple of Tensors but "
-                  f"received {type(result)}", stacklevel=3)
+                  f"received {type(result)}", stacklevel=4)
     return result
