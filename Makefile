@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --constraint constraints.txt
+COMPILE := $(BIN)/python -m compileall -q minigrad      # so that the first import is as quick as the others
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 .PHONY: help train test test-deep lint bench clean distclean
@@ -39,11 +40,13 @@ distclean: clean  ## clean, and remove .venv
 $(VENV)/.run: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing minigrad into $(VENV) ..."
 	@$(PIP) --editable .
+	@$(COMPILE)
 	@touch $@
 
 $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing minigrad, torch and the test tools into $(VENV) ..."
 	@$(PIP) --editable '.[test]'
+	@$(COMPILE)
 	@touch $(VENV)/.run $@
 
 $(BIN)/python:

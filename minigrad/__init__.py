@@ -1,8 +1,10 @@
 """minigrad: PyTorch's core in NumPy. This is the front door: torch's names, and nothing more."""
 
+import importlib as _importlib
 import math as _math
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 
-from . import autograd, backends, creation, cuda, dtypes, linalg, nn, optim, random, serialization, testing, utils
+from . import autograd, backends, creation, cuda, dtypes, linalg, random
 from .dtypes import (
     bfloat16, bool, can_cast, dtype, finfo, float16, float32, float64, get_default_dtype, iinfo, int8, int16, int32,
     int64, promote_types, result_type, set_default_dtype, uint8,
@@ -61,12 +63,7 @@ from .composed.linalg import (
     addbmm, addmm, addmv, addr, baddbmm, bmm, chain_matmul, cross, dot, einsum, ger, inner, kron, matmul, mm, mv,
     norm, outer, tensordot, trace, vdot,
 )
-from .nn.functional import (
-    batch_norm, binary_cross_entropy_with_logits, conv1d, cosine_similarity, dropout, embedding, group_norm, kl_div,
-    layer_norm, pairwise_distance, relu_, rms_norm, selu, threshold,
-)
 from .printing import set_printoptions
-from .serialization import load, save
 from .host import compile, get_num_threads, set_num_threads
 
 __version__ = "0.1.0"
@@ -76,3 +73,36 @@ double, float, half = float64, float32, float16
 long, int, short = int64, int32, int16
 default_generator = random.default_generator
 tensor = creation.tensor          # the function; the module of that name is where Tensor is defined
+
+# ---- what is imported when it is first asked for ----------------------------------------------------------------
+
+_MODULES = ("nn", "optim", "serialization", "testing", "utils")
+_FUNCTIONS = {
+    "nn.functional": ("batch_norm", "binary_cross_entropy_with_logits", "conv1d", "cosine_similarity", "dropout",
+                      "embedding", "group_norm", "kl_div", "layer_norm", "pairwise_distance", "relu_", "rms_norm", "selu", "threshold"),
+    "serialization": ("load", "save"),
+}
+_HOMES = {name: home for home, names in _FUNCTIONS.items() for name in names}
+
+if _TYPE_CHECKING:
+    from . import nn, optim, serialization, testing, utils
+    from .nn.functional import (
+        batch_norm, binary_cross_entropy_with_logits, conv1d, cosine_similarity, dropout, embedding, group_norm, kl_div,
+        layer_norm, pairwise_distance, relu_, rms_norm, selu, threshold,
+    )
+    from .serialization import load, save
+
+
+def __getattr__(name: str):
+    if name in _MODULES:
+        value = _importlib.import_module(f"{__name__}.{name}")
+    elif name in _HOMES:
+        value = getattr(_importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    else:
+        raise AttributeError(f"module 'minigrad' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(n for n in {*globals(), *_MODULES, *_HOMES} if not n.startswith("_") or n.endswith("__"))

@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 
 import numpy as np
@@ -33,8 +32,16 @@ class Generator:
 
     def __init__(self, device=None):
         check_device(device)
-        self._words = np.random.RandomState(np.random.MT19937(0))
+        self._engine = None
         self._seed_with(DEFAULT_SEED)
+
+    @property
+    def _words(self) -> np.random.RandomState:
+        """The engine, made at the first draw: numpy.random takes a while to import."""
+        if self._engine is None:
+            self._engine = np.random.RandomState(np.random.MT19937(0))
+            self._engine.seed(self._seed & 0xFFFFFFFF)            # the engine takes 32 bits of the seed
+        return self._engine
 
     @property
     def device(self):
@@ -60,7 +67,7 @@ class Generator:
 
     def _seed_with(self, seed: int) -> Generator:
         self._seed = seed
-        self._words.seed(seed & 0xFFFFFFFF)            # the engine takes 32 bits of it
+        self._engine = None
         self._fresh, self._spare = True, None
         return self
 
@@ -204,6 +211,7 @@ class Generator:
         if threads < 2:
             work()
         else:
+            from concurrent.futures import ThreadPoolExecutor            # takes long to import, and is rarely needed
             with ThreadPoolExecutor(threads) as pool:
                 list(pool.map(work, range(threads)))
 

@@ -566,7 +566,7 @@ def unique_consecutive(input: Tensor, return_inverse: bool = False, return_count
     check_tensors("unique_consecutive", input=input)
     x = input.array.reshape(-1) if dim is None else np.moveaxis(input.array, dim_of(dim, input.array.ndim), 0)
     fresh = np.ones(len(x), bool)
-    fresh[1:] = (x[1:] != x[:-1]).reshape(builtins.max(len(x) - 1, 0), -1).any(1)
+    fresh[1:] = (x[1:] != x[:-1]).any(tuple(range(1, x.ndim)))
     starts, inverse = np.flatnonzero(fresh), np.cumsum(fresh) - 1
     values = x[starts] if dim is None else np.moveaxis(x[starts], 0, dim)
     if dim is None:
