@@ -80,7 +80,7 @@ def test_copies_and_pickles(values):
 @pytest.mark.parametrize(
     "values",
     [(), [True, 2], (n for n in (1, 2)), {3: 4}, np.array([2, 3]), [np.int64(3), np.uint8(4)], [-1, 2], range(3)],
-    ids=str,
+    ids=["tuple", "bool", "generator", "dict", "array", "numpy ints", "negative", "range"],
 )
 def test_whatever_yields_ints_makes_a_size(values):
     values = list(values)
