@@ -316,7 +316,7 @@ def _within(x, min, max):
     return x <= max if min is None else x >= min if max is None else (x >= min) & (x <= max)
 
 
-@primitive("Relu", input=lambda g, out: where(out > 0, g, 0.0))
+@primitive("Relu", input=lambda g, out: where(out <= 0, 0.0, g))          # a NaN passes its gradient
 def relu(input):
     return np.maximum(input, 0)
 
