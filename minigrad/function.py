@@ -41,7 +41,8 @@ class FunctionCtx:
         """Keep inputs, outputs or intermediate tensors; a write to one of them in place will not go unnoticed."""
         for t in tensors:
             if t is not None and not isinstance(t, Variable):
-                raise TypeError(f"save_for_backward can only save variables, but argument is of type {type(t).__name__}")
+                raise TypeError("save_for_backward can only save variables, but argument is of type "
+                                f"{type(t).__name__}")
         self.to_save = tensors
 
     def mark_non_differentiable(self, *tensors: Tensor) -> None:
@@ -122,10 +123,11 @@ class _FunctionNode(Node):
                                f"got {len(result)})")
         for i, (gi, differentiable) in enumerate(zip(result, ctx._is_tensor, strict=True)):
             if gi is not None and not differentiable:
-                raise RuntimeError(f"function {self.name()} returned a gradient different from None at position {i + 1}, "
-                                   "but the corresponding forward input was not a Variable")
+                raise RuntimeError(f"function {self.name()} returned a gradient different from None at position "
+                                   f"{i + 1}, but the corresponding forward input was not a Variable")
             if gi is not None and not isinstance(gi, Variable):
-                raise TypeError(f"expected Variable or None (got {type(gi).__name__})")
+                raise RuntimeError(f"function {self.name()} returned a {type(gi).__name__} at position {i + 1}: gradients "
+                                   "are Tensors or None")
         for _, _, edge, shape, dtype, i in self.inputs:
             gi = result[i]
             if not wanted(edge):
@@ -191,13 +193,14 @@ class Function:
 
     @staticmethod
     def backward(ctx, *grad_outputs):
-        raise NotImplementedError("You must implement either the backward or vjp method for your custom autograd.Function "
-                                  "to use it with backward mode AD.")
+        raise NotImplementedError("You must implement either the backward or vjp method for your custom "
+                                  "autograd.Function to use it with backward mode AD.")
 
     vjp = backward
 
     def __init__(self, *args, **kwargs):
-        warnings.warn(f"{type(self)} should not be instantiated: its methods are static, and `apply` is called on the class",
+        warnings.warn(f"{type(self)} should not be instantiated: its methods are static, and `apply` is called on the "
+                      "class",
                       DeprecationWarning, stacklevel=2)
 
     @classmethod
@@ -229,8 +232,8 @@ class Function:
 def _backward_of(function: type[Function]) -> Callable:
     own, vjp = function.backward is not Function.backward, function.vjp is not Function.vjp
     if own and vjp:
-        raise RuntimeError("Implementing both 'backward' and 'vjp' for a custom Function is not allowed. You should only "
-                           "implement one of them.")
+        raise RuntimeError("Implementing both 'backward' and 'vjp' for a custom Function is not allowed. You should "
+                           "only implement one of them.")
     return function.vjp if vjp else function.backward
 
 
@@ -288,8 +291,8 @@ def _rebase(t: Tensor, node: Node) -> None:
 def _saved(t: Tensor, edge: Node | Variable | int | None) -> tuple:
     value, version, unpack = t.array, t._version, None
     if version is None:
-        raise RuntimeError("Inference tensors cannot be saved for backward. To work around you can make a clone to get a "
-                           "normal tensor and use it in autograd.")
+        raise RuntimeError("Inference tensors cannot be saved for backward. To work around you can make a clone to get "
+                           "a normal tensor and use it in autograd.")
     if mode.pack is not None:
         value, unpack, version = mode.pack(value), mode.unpack, version if mode.watched else [0]
     return value, edge, version, version[0], unpack

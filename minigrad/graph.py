@@ -333,7 +333,7 @@ def _record(node_class: type[Node], out: Tensor, args: Sequence, raw: list, firs
             if edge is not None:
                 inputs.append((rule, needs, edge, a.array.shape, a.array.dtype, i))
                 keep += needs
-    if not inputs or out.array.dtype.kind != "f":
+    if not inputs or out.array.dtype.kind != "f" or mode.inference:
         return
     node = node_class()
     node.inputs, node.seq, node.hooks, node.retain, node.extras = inputs, next_sequence(), None, None, None
