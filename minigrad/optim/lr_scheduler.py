@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from typing import Any
 
+from ..graph import Tensor, Variable
 from .optimizer import Optimizer
 
 
@@ -27,15 +28,48 @@ def _check_optimizer(optimizer: Optimizer) -> None:
 def _per_group(name: str, optimizer: Optimizer, value) -> list:
     """A setting given once, or once for each parameter group."""
     if not isinstance(value, list | tuple):
-        return [value] * len(optimizer.param_groups)
+        value = [value] * len(optimizer.param_groups)
     if len(value) != len(optimizer.param_groups):
         raise ValueError(f"{name} must have the same length as optimizer.param_groups. {name} has {len(value)} values, "
                          f"param_groups has {len(optimizer.param_groups)}.")
-    return list(value)
+    return [_copy(v) for v in value]
+
+
+def _copy(value: float | Tensor) -> float | Tensor:
+    return value.clone() if isinstance(value, Variable) else value
+
+
+def _set(group: dict[str, Any], key: str, value: float | Tensor) -> None:
+    """Set a setting; one that is a tensor keeps its identity."""
+    if isinstance(group[key], Variable):
+        group[key].fill_(value.squeeze() if isinstance(value, Variable) else value)
+    else:
+        group[key] = value
+
+
+def _warns(get_lr: Callable) -> Callable:
+    """get_lr is for step alone: the recurrences in it take for granted that an epoch has passed."""
+    @wraps(get_lr)
+    def warning(self):
+        if not self._get_lr_called_within_step:
+            warnings.warn("To get the last learning rate computed by the scheduler, please use `get_last_lr()`.",
+                          UserWarning, stacklevel=2)
+        return get_lr(self)
+    return warning
+
+
+_EPOCH = ("The epoch parameter in `scheduler.step()` was not necessary and is being deprecated where possible. Please "
+          "use `scheduler.step()` to step the scheduler. With an epoch, the closed form of the schedule is used where "
+          "there is one, instead of the recurrence.")
+
+
+__all__ = ["LambdaLR", "MultiplicativeLR", "StepLR", "MultiStepLR", "ConstantLR", "LinearLR", "ExponentialLR",
+           "SequentialLR", "CosineAnnealingLR", "ChainedScheduler", "ReduceLROnPlateau", "CyclicLR",
+           "CosineAnnealingWarmRestarts", "OneCycleLR", "PolynomialLR", "LRScheduler"]
 
 
 class LRScheduler:
-    """The base of schedulers. A subclass says in get_lr, from `last_epoch`, what each group's learning rate is to be."""
+    """The base of schedulers. A subclass says in get_lr, from `last_epoch`, what the groups' learning rates become."""
 
     _is_initial = False
     _get_lr_called_within_step = False
@@ -45,11 +79,11 @@ class LRScheduler:
         self.optimizer = optimizer
         for i, group in enumerate(optimizer.param_groups):
             if last_epoch == -1:
-                group.setdefault("initial_lr", group["lr"])
+                group.setdefault("initial_lr", _copy(group["lr"]))
             elif "initial_lr" not in group:
                 raise KeyError(f"param 'initial_lr' is not specified in param_groups[{i}] when resuming scheduler with "
                                "last_epoch >= 0.")
-        self.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
+        self.base_lrs = [_copy(group["initial_lr"]) for group in optimizer.param_groups]
         self.last_epoch = last_epoch
         _count_steps(optimizer)
         self._initial_step()
@@ -75,17 +109,15 @@ class LRScheduler:
         if self._step_count == 1:
             if not hasattr(self.optimizer.step, "_wrapped_by_lr_sched"):
                 warnings.warn("Seems like `optimizer.step()` has been overridden after learning rate scheduler "
-                              "initialization. Please, make sure to call `optimizer.step()` before `lr_scheduler.step()`.",
-                              UserWarning, stacklevel=2)
+                              "initialization. Please, make sure to call `optimizer.step()` before "
+                              "`lr_scheduler.step()`.", UserWarning, stacklevel=2)
             elif not getattr(self.optimizer, "_opt_called", False):
-                warnings.warn("Detected call of `lr_scheduler.step()` before `optimizer.step()`. In PyTorch 1.1.0 and later, "
-                              "you should call them in the opposite order: `optimizer.step()` before `lr_scheduler.step()`.  "
-                              "Failure to do this will result in PyTorch skipping the first value of the learning rate "
-                              "schedule.", UserWarning, stacklevel=2)
+                warnings.warn("Detected call of `lr_scheduler.step()` before `optimizer.step()`. You should call them "
+                              "in the opposite order: `optimizer.step()` before `lr_scheduler.step()`. Otherwise the "
+                              "first value of the learning rate schedule is skipped.", UserWarning, stacklevel=2)
         self._step_count += 1
         if epoch is not None:
-            warnings.warn("The epoch parameter in `scheduler.step()` was not necessary and is being deprecated where possible. "
-                          "Please use `scheduler.step()` to step the scheduler.", UserWarning, stacklevel=2)
+            warnings.warn(_EPOCH, UserWarning, stacklevel=2)
         self._update_lr(epoch)
 
     def _update_lr(self, epoch: int | None = None) -> None:
@@ -96,12 +128,15 @@ class LRScheduler:
             values = self.get_lr() if epoch is None or closed is None else closed()
         finally:
             self._get_lr_called_within_step = False
+        self._set_lrs(values)
+
+    def _set_lrs(self, values: Sequence[float | Tensor]) -> None:
         for group, lr in zip(self.optimizer.param_groups, values, strict=True):
-            group["lr"] = lr
+            _set(group, "lr", lr)
         self._last_lr = self._lrs()
 
     def _lrs(self) -> list[float]:
-        return [group["lr"] for group in self.optimizer.param_groups]
+        return [_copy(group["lr"]) for group in self.optimizer.param_groups]
 
     def _scaled(self, factor: float) -> list[float]:
         return [group["lr"] * factor for group in self.optimizer.param_groups]
@@ -113,7 +148,8 @@ class LRScheduler:
         self.__dict__.update(state_dict)
 
 
-_LRScheduler = LRScheduler           # its name in older code
+class _LRScheduler(LRScheduler):
+    """The base by its older name, for schedulers that derive from that."""
 
 
 def _count_steps(optimizer: Optimizer) -> None:
@@ -131,24 +167,20 @@ def _count_steps(optimizer: Optimizer) -> None:
     optimizer.step = step
 
 
-class LambdaLR(LRScheduler):
-    """The initial learning rate times a function of the epoch."""
+class _ByFunctions(LRScheduler):
+    """Schedulers made from a function of the epoch, or one for each group."""
 
     def __init__(self, optimizer: Optimizer, lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]],
                  last_epoch: int = -1):
-        _check_optimizer(optimizer)
-        if isinstance(lr_lambda, list | tuple) and len(lr_lambda) != len(optimizer.param_groups):
-            raise ValueError(f"Expected {len(optimizer.param_groups)} lr_lambdas, but got {len(lr_lambda)}")
-        self.lr_lambdas = _per_group("lr_lambda", optimizer, lr_lambda)
+        groups = len(optimizer.param_groups)
+        if isinstance(lr_lambda, list | tuple) and len(lr_lambda) != groups:
+            raise ValueError(f"Expected {groups} lr_lambdas, but got {len(lr_lambda)}")
+        self.lr_lambdas = list(lr_lambda) if isinstance(lr_lambda, list | tuple) else [lr_lambda] * groups
         super().__init__(optimizer, last_epoch)
-
-    def get_lr(self) -> list[float]:
-        return [base * f(self.last_epoch) for f, base in zip(self.lr_lambdas, self.base_lrs, strict=True)]
 
     def state_dict(self) -> dict[str, Any]:
         """Functions are not saved; of callable objects, their attributes are."""
-        lambdas = [None if isinstance(f, types.FunctionType) else f.__dict__.copy() for f in self.lr_lambdas]
-        return {**super().state_dict(), "lr_lambdas": lambdas}
+        return {**super().state_dict(), "lr_lambdas": [_function_state(f) for f in self.lr_lambdas]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict({k: v for k, v in state_dict.items() if k != "lr_lambdas"})
@@ -157,13 +189,34 @@ class LambdaLR(LRScheduler):
                 f.__dict__.update(saved)
 
 
-class MultiplicativeLR(LambdaLR):
+def _function_state(f: Callable) -> dict[str, Any] | None:
+    return None if isinstance(f, types.FunctionType) else f.__dict__.copy()
+
+
+class LambdaLR(_ByFunctions):
+    """The initial learning rate times a function of the epoch."""
+
+    @_warns
+    def get_lr(self) -> list[float]:
+        return [base * f(self.last_epoch) for f, base in zip(self.lr_lambdas, self.base_lrs, strict=True)]
+
+
+class MultiplicativeLR(_ByFunctions):
     """The learning rate times a function of the epoch, every epoch."""
 
+    def __init__(self, optimizer: Optimizer, lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]],
+                 last_epoch: int = -1):
+        for f in lr_lambda if isinstance(lr_lambda, list | tuple) else [lr_lambda]:
+            if not callable(f):
+                raise TypeError(f"lr_lambda should be a function, but got {type(f).__name__}")
+        super().__init__(optimizer, lr_lambda, last_epoch)
+
+    @_warns
     def get_lr(self) -> list[float]:
         if self._is_initial:
             return self._lrs()
-        return [lr * f(self.last_epoch) for f, lr in zip(self.lr_lambdas, self._lrs(), strict=True)]
+        groups = self.optimizer.param_groups
+        return [group["lr"] * f(self.last_epoch) for f, group in zip(self.lr_lambdas, groups, strict=True)]
 
 
 class StepLR(LRScheduler):
@@ -173,6 +226,7 @@ class StepLR(LRScheduler):
         self.step_size, self.gamma = step_size, gamma
         super().__init__(optimizer, last_epoch)
 
+    @_warns
     def get_lr(self) -> list[float]:
         if self.last_epoch == 0 or self.last_epoch % self.step_size != 0:
             return self._lrs()
@@ -189,9 +243,11 @@ class MultiStepLR(LRScheduler):
         self.milestones, self.gamma = Counter(milestones), gamma
         super().__init__(optimizer, last_epoch)
 
+    @_warns
     def get_lr(self) -> list[float]:
-        times = self.milestones[self.last_epoch]
-        return self._scaled(self.gamma ** times) if times else self._lrs()
+        if self.last_epoch not in self.milestones:
+            return self._lrs()
+        return self._scaled(self.gamma ** self.milestones[self.last_epoch])
 
     def _get_closed_form_lr(self) -> list[float]:
         passed = bisect_right(sorted(self.milestones.elements()), self.last_epoch)
@@ -207,6 +263,7 @@ class ConstantLR(LRScheduler):
         self.factor, self.total_iters = factor, total_iters
         super().__init__(optimizer, last_epoch)
 
+    @_warns
     def get_lr(self) -> list[float]:
         if self.last_epoch == 0:
             return self._scaled(self.factor)
@@ -220,8 +277,8 @@ class ConstantLR(LRScheduler):
 class LinearLR(LRScheduler):
     """Times a factor that goes linearly from start_factor to end_factor in total_iters epochs."""
 
-    def __init__(self, optimizer: Optimizer, start_factor: float = 1.0 / 3, end_factor: float = 1.0, total_iters: int = 5,
-                 last_epoch: int = -1):
+    def __init__(self, optimizer: Optimizer, start_factor: float = 1.0 / 3, end_factor: float = 1.0,
+                 total_iters: int = 5, last_epoch: int = -1):
         if start_factor > 1.0 or start_factor <= 0:
             raise ValueError("Starting multiplicative factor expected to be greater than 0 and less or equal to 1.")
         if end_factor > 1.0 or end_factor < 0:
@@ -229,6 +286,7 @@ class LinearLR(LRScheduler):
         self.start_factor, self.end_factor, self.total_iters = start_factor, end_factor, total_iters
         super().__init__(optimizer, last_epoch)
 
+    @_warns
     def get_lr(self) -> list[float]:
         if self.last_epoch == 0:
             return self._scaled(self.start_factor)
@@ -250,8 +308,9 @@ class ExponentialLR(LRScheduler):
         self.gamma = gamma
         super().__init__(optimizer, last_epoch)
 
+    @_warns
     def get_lr(self) -> list[float]:
-        return self._lrs() if self.last_epoch == 0 or self._is_initial else self._scaled(self.gamma)
+        return self._lrs() if self._is_initial else self._scaled(self.gamma)
 
     def _get_closed_form_lr(self) -> list[float]:
         return [base * self.gamma ** self.last_epoch for base in self.base_lrs]
@@ -264,6 +323,7 @@ class PolynomialLR(LRScheduler):
         self.total_iters, self.power = total_iters, power
         super().__init__(optimizer, last_epoch)
 
+    @_warns
     def get_lr(self) -> list[float]:
         if self._is_initial or self.last_epoch > self.total_iters:
             return self._lrs()
@@ -282,6 +342,7 @@ class CosineAnnealingLR(LRScheduler):
         self.T_max, self.eta_min = T_max, eta_min
         super().__init__(optimizer, last_epoch)
 
+    @_warns
     def get_lr(self) -> list[float]:
         t, T, low = self.last_epoch, self.T_max, self.eta_min
         if self._is_initial:
@@ -307,10 +368,13 @@ class CosineAnnealingWarmRestarts(LRScheduler):
             raise ValueError(f"Expected positive integer T_0, but got {T_0}")
         if T_mult < 1 or not isinstance(T_mult, int):
             raise ValueError(f"Expected integer T_mult >= 1, but got {T_mult}")
+        if not isinstance(eta_min, float | int):
+            raise ValueError(f"Expected float or int eta_min, but got {eta_min} of type {type(eta_min)}")
         self.T_0 = self.T_i = T_0
         self.T_mult, self.eta_min, self.T_cur = T_mult, eta_min, last_epoch
         super().__init__(optimizer, last_epoch)
 
+    @_warns
     def get_lr(self) -> list[float]:
         fall = 1 + math.cos(math.pi * self.T_cur / self.T_i)
         return [self.eta_min + (base - self.eta_min) * fall / 2 for base in self.base_lrs]
@@ -322,45 +386,68 @@ class CosineAnnealingWarmRestarts(LRScheduler):
             epoch = self.last_epoch + 1
             self.T_cur += 1
             if self.T_cur >= self.T_i:
-                self.T_cur -= self.T_i
+                self.T_cur %= self.T_i
                 self.T_i *= self.T_mult
-        else:
-            if epoch < 0:
-                raise ValueError(f"Expected non-negative epoch, but got {epoch}")
+        elif epoch < 0:
+            raise ValueError(f"Expected non-negative epoch, but got {epoch}")
+        elif epoch < self.T_0:
             self.T_i, self.T_cur = self.T_0, epoch
-            while self.T_cur >= self.T_i:
-                self.T_cur -= self.T_i
-                self.T_i *= self.T_mult
+        elif self.T_mult == 1:
+            self.T_cur = epoch % self.T_0
+        else:                                  # n periods, of lengths T_0 (1 + T_mult + T_mult^2 + ...), have passed
+            n = int(math.log(epoch / self.T_0 * (self.T_mult - 1) + 1, self.T_mult))
+            self.T_cur = epoch - self.T_0 * (self.T_mult ** n - 1) / (self.T_mult - 1)
+            self.T_i = self.T_0 * self.T_mult ** n
         self.last_epoch = math.floor(epoch)
-        for group, lr in zip(self.optimizer.param_groups, self.get_lr(), strict=True):
-            group["lr"] = lr
-        self._last_lr = self._lrs()
+        self._get_lr_called_within_step = True
+        try:
+            self._set_lrs(self.get_lr())
+        finally:
+            self._get_lr_called_within_step = False
 
 
-class SequentialLR(LRScheduler):
-    """One scheduler after another, changing at the milestones."""
+class _OfSchedulers(LRScheduler):
+    """Schedulers made of schedulers."""
 
-    def __init__(self, optimizer: Optimizer, schedulers: list[LRScheduler], milestones: list[int], last_epoch: int = -1):
+    def _check(self, optimizer: Optimizer, schedulers: Sequence[LRScheduler]) -> None:
         name = type(self).__name__
-        if not schedulers:
-            raise ValueError(f"{name} expects at least one scheduler, but got no scheduler.")
         for i, s in enumerate(schedulers):
             if not hasattr(s, "optimizer"):
                 raise TypeError(f"{name} at index {i} should have `optimizer` as its attribute.")
             if isinstance(s, ReduceLROnPlateau):
-                raise ValueError(f"{name} does not support `ReduceLROnPlateau` scheduler as it requires additional kwargs to be "
-                                 f"specified when calling `step`, but got one at index {i} in the given schedulers sequence.")
-            if s.optimizer is not optimizer:
+                raise ValueError(f"{name} does not support `ReduceLROnPlateau` scheduler as it requires additional "
+                                 f"kwargs to be specified when calling `step`, but got one at index {i} in the given "
+                                 "schedulers sequence.")
+            if s.optimizer != optimizer:
                 raise ValueError(f"{name} expects all schedulers to belong to the same optimizer, but got scheduler "
-                                 f"{type(s).__name__} at index {i} with another optimizer.")
+                                 f"{type(s).__name__} at index {i} has {s.optimizer}, which is different from "
+                                 f"{type(optimizer).__name__}.")
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "_schedulers": [s.state_dict() for s in self._schedulers]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict({k: v for k, v in state_dict.items() if k != "_schedulers"})
+        for s, saved in zip(self._schedulers, state_dict["_schedulers"], strict=True):
+            s.load_state_dict(saved)
+
+
+class SequentialLR(_OfSchedulers):
+    """One scheduler after another, changing at the milestones."""
+
+    def __init__(self, optimizer: Optimizer, schedulers: list[LRScheduler], milestones: list[int],
+                 last_epoch: int = -1):
+        if not schedulers:
+            raise ValueError(f"{type(self).__name__} expects at least one scheduler, but got no scheduler.")
+        self._check(optimizer, schedulers)
         if len(milestones) != len(schedulers) - 1:
-            raise ValueError("Sequential Schedulers expects number of schedulers provided to be one more than the number of "
-                             f"milestone points, but got number of schedulers {len(schedulers)} and the number of "
-                             f"milestones to be equal to {len(milestones)}")
+            raise ValueError("Sequential Schedulers expects number of schedulers provided to be one more than the "
+                             f"number of milestone points, but got number of schedulers {len(schedulers)} and the number "
+                             f"of milestones to be equal to {len(milestones)}")
         self._schedulers, self._milestones = schedulers, milestones
         self.last_epoch, self.optimizer = last_epoch + 1, optimizer
         for group in optimizer.param_groups:                  # undo the first steps that the schedulers took when made
-            group["lr"] = group["initial_lr"]
+            _set(group, "lr", group["initial_lr"])
         _step_back(self)
         first = schedulers[bisect_right(milestones, 0)]
         first._initial_step()
@@ -376,33 +463,25 @@ class SequentialLR(LRScheduler):
             scheduler.step()
         self._last_lr = scheduler.get_last_lr()
 
-    def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "_schedulers": [s.state_dict() for s in self._schedulers]}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        super().load_state_dict({k: v for k, v in state_dict.items() if k != "_schedulers"})
-        for s, saved in zip(self._schedulers, state_dict["_schedulers"], strict=True):
-            s.load_state_dict(saved)
-
-
-def _step_back(scheduler) -> None:
+def _step_back(scheduler: LRScheduler) -> None:
     if hasattr(scheduler, "_schedulers"):
         for s in scheduler._schedulers:
             _step_back(s)
-    else:
+    elif hasattr(scheduler, "last_epoch"):
         scheduler.last_epoch -= 1
 
 
-class ChainedScheduler(SequentialLR):
+class ChainedScheduler(_OfSchedulers):
     """Several schedulers, all of which step every epoch."""
 
     def __init__(self, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None = None):
         if not schedulers:
-            raise ValueError("ChainedScheduler expects at least one scheduler to be chained, but got no scheduler.")
+            raise ValueError(f"{type(self).__name__} expects at least one scheduler to be chained, but got no "
+                             "scheduler.")
         self.optimizer = optimizer or schedulers[0].optimizer
-        if any(s.optimizer is not self.optimizer for s in schedulers):
-            raise ValueError("ChainedScheduler expects all schedulers to belong to the same optimizer")
-        self._schedulers = list(schedulers)
+        self._check(self.optimizer, schedulers)
+        self._schedulers = schedulers
         self._last_lr = self._lrs()
 
     def step(self) -> None:
@@ -411,7 +490,91 @@ class ChainedScheduler(SequentialLR):
         self._last_lr = self._lrs()
 
 
-class OneCycleLR(LRScheduler):
+class _Cycling(LRScheduler):
+    """Schedulers that let the momentum (Adam's first beta) cycle, too."""
+
+    def _start_momentum(self, base_momentum: float | list[float], max_momentum: float | list[float],
+                        last_epoch: int) -> tuple[list[float], list[float]]:
+        defaults = self.optimizer.defaults
+        if "momentum" not in defaults and "betas" not in defaults:
+            raise ValueError("optimizer must support momentum or beta1 with `cycle_momentum` option enabled")
+        self.use_beta1 = "betas" in defaults
+        least = _per_group("base_momentum", self.optimizer, base_momentum)
+        most = _per_group("max_momentum", self.optimizer, max_momentum)
+        if last_epoch == -1:
+            for group, low, high in zip(self.optimizer.param_groups, least, most, strict=True):
+                self._set_momentum(group, high)
+                group["max_momentum"], group["base_momentum"] = high, low
+        return least, most
+
+    def _set_momentum(self, group: dict[str, Any], value: float) -> None:
+        if self.use_beta1:
+            group["betas"] = (value, *group["betas"][1:])
+        else:
+            group["momentum"] = value
+
+
+class CyclicLR(_Cycling):
+    """Up and down between base_lr and max_lr in straight lines, again and again."""
+
+    def __init__(self, optimizer: Optimizer, base_lr: float | list[float], max_lr: float | list[float],
+                 step_size_up: int = 2000, step_size_down: int | None = None, mode: str = "triangular",
+                 gamma: float = 1.0, scale_fn: Callable[[float], float] | None = None, scale_mode: str = "cycle",
+                 cycle_momentum: bool = True, base_momentum: float | list[float] = 0.8,
+                 max_momentum: float | list[float] = 0.9, last_epoch: int = -1):
+        _check_optimizer(optimizer)
+        self.optimizer = optimizer
+        base_lrs = _per_group("base_lr", optimizer, base_lr)
+        if last_epoch == -1:
+            for group, lr in zip(optimizer.param_groups, base_lrs, strict=True):
+                _set(group, "lr", lr)
+        self.max_lrs = _per_group("max_lr", optimizer, max_lr)
+        up = float(step_size_up)
+        self.total_size = up + (up if step_size_down is None else float(step_size_down))
+        self.step_ratio = up / self.total_size
+        if scale_fn is None:
+            if mode not in ("triangular", "triangular2", "exp_range"):
+                raise ValueError("mode is invalid and scale_fn is None")
+            scale_mode = "iterations" if mode == "exp_range" else "cycle"
+        self.mode, self.gamma, self._scale_fn_custom, self.scale_mode = mode, gamma, scale_fn, scale_mode
+        self.cycle_momentum = cycle_momentum
+        if cycle_momentum:
+            self.base_momentums, self.max_momentums = self._start_momentum(base_momentum, max_momentum, last_epoch)
+        super().__init__(optimizer, last_epoch)
+        self.base_lrs = base_lrs
+
+    def scale_fn(self, x: float) -> float:
+        """How high a cycle goes: x is its number, from 1, or with scale_mode "iterations" the number of steps."""
+        if self._scale_fn_custom is not None:
+            return self._scale_fn_custom(x)
+        if self.mode == "exp_range":
+            return self.gamma ** x
+        return 1.0 if self.mode == "triangular" else 1 / 2.0 ** (x - 1)
+
+    @_warns
+    def get_lr(self) -> list[float]:
+        cycle = math.floor(1 + self.last_epoch / self.total_size)
+        x = 1.0 + self.last_epoch / self.total_size - cycle
+        height = x / self.step_ratio if x <= self.step_ratio else (x - 1) / (self.step_ratio - 1)
+        scale = self.scale_fn(cycle if self.scale_mode == "cycle" else self.last_epoch)
+        if self.cycle_momentum:
+            groups = self.optimizer.param_groups
+            for group, low, high in zip(groups, self.base_momentums, self.max_momentums, strict=True):
+                self._set_momentum(group, high - (high - low) * height * scale)
+        return [low + (high - low) * height * scale for low, high in zip(self.base_lrs, self.max_lrs, strict=True)]
+
+    def state_dict(self) -> dict[str, Any]:
+        """A scale function is not saved; of a callable object, its attributes are."""
+        custom = self._scale_fn_custom
+        return {**super().state_dict(), "_scale_fn_custom": None if custom is None else _function_state(custom)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict({k: v for k, v in state_dict.items() if k != "_scale_fn_custom"})
+        if state_dict["_scale_fn_custom"] is not None:
+            self._scale_fn_custom.__dict__.update(state_dict["_scale_fn_custom"])
+
+
+class OneCycleLR(_Cycling):
     """Up from max_lr / div_factor to max_lr, and down to far below, while the momentum goes the other way."""
 
     def __init__(self, optimizer: Optimizer, max_lr: float | list[float], total_steps: int | None = None,
@@ -430,7 +593,7 @@ class OneCycleLR(LRScheduler):
             total_steps = epochs * steps_per_epoch
         elif total_steps <= 0 or not isinstance(total_steps, int):
             raise ValueError(f"Expected positive integer total_steps, but got {total_steps}")
-        if not isinstance(pct_start, float) or not 0 <= pct_start <= 1:
+        if pct_start < 0 or pct_start > 1 or not isinstance(pct_start, float):
             raise ValueError(f"Expected float between 0 and 1 pct_start, but got {pct_start}")
         if anneal_strategy not in ("cos", "linear"):
             raise ValueError(f"anneal_strategy must be one of 'cos' or 'linear', instead got {anneal_strategy}")
@@ -451,28 +614,15 @@ class OneCycleLR(LRScheduler):
                 group["min_lr"] = group["initial_lr"] / final_div_factor
         self.cycle_momentum = cycle_momentum
         if cycle_momentum:
-            if "momentum" not in optimizer.defaults and "betas" not in optimizer.defaults:
-                raise ValueError("optimizer must support momentum or beta1 with `cycle_momentum` option enabled")
-            self.use_beta1 = "betas" in optimizer.defaults
-            if last_epoch == -1:
-                high, low = (_per_group(n, optimizer, v) for n, v in (("max_momentum", max_momentum),
-                                                                      ("base_momentum", base_momentum)))
-                for group, most, least in zip(optimizer.param_groups, high, low, strict=True):
-                    self._set_momentum(group, most)
-                    group["max_momentum"], group["base_momentum"] = most, least
+            self._start_momentum(base_momentum, max_momentum, last_epoch)
         super().__init__(optimizer, last_epoch)
-
-    def _set_momentum(self, group: dict, value: float) -> None:
-        if self.use_beta1:
-            group["betas"] = (value, *group["betas"][1:])
-        else:
-            group["momentum"] = value
 
     def _between(self, start: float, end: float, part: float) -> float:
         if self._anneal_func_type == "linear":
             return (end - start) * part + start
         return end + (start - end) / 2.0 * (math.cos(math.pi * part) + 1)
 
+    @_warns
     def get_lr(self) -> list[float]:
         step, start = self.last_epoch, 0.0
         if step > self.total_steps:
@@ -485,7 +635,8 @@ class OneCycleLR(LRScheduler):
         part = (step - start) / (phase["end_step"] - start)
         if self.cycle_momentum:
             for group in self.optimizer.param_groups:
-                self._set_momentum(group, self._between(group[phase["start_momentum"]], group[phase["end_momentum"]], part))
+                start_momentum, end_momentum = group[phase["start_momentum"]], group[phase["end_momentum"]]
+                self._set_momentum(group, self._between(start_momentum, end_momentum, part))
         return [self._between(group[phase["start_lr"]], group[phase["end_lr"]], part)
                 for group in self.optimizer.param_groups]
 
@@ -494,17 +645,20 @@ class ReduceLROnPlateau(LRScheduler):
     """Times a factor when a metric has not improved for more than `patience` epochs."""
 
     def __init__(self, optimizer: Optimizer, mode: str = "min", factor: float = 0.1, patience: int = 10,
-                 threshold: float = 1e-4, threshold_mode: str = "rel", cooldown: int = 0, min_lr: float | list[float] = 0,
-                 eps: float = 1e-8):
-        _check_optimizer(optimizer)
+                 threshold: float = 1e-4, threshold_mode: str = "rel", cooldown: int = 0,
+                 min_lr: float | list[float] = 0, eps: float = 1e-8):
         if factor >= 1.0:
             raise ValueError("Factor should be < 1.0.")
+        _check_optimizer(optimizer)
+        if isinstance(min_lr, list | tuple) and len(min_lr) != len(optimizer.param_groups):
+            raise ValueError(f"expected {len(optimizer.param_groups)} min_lrs, got {len(min_lr)}")
         if mode not in ("min", "max"):
             raise ValueError("mode " + mode + " is unknown!")
         if threshold_mode not in ("rel", "abs"):
             raise ValueError("threshold mode " + threshold_mode + " is unknown!")
         self.optimizer, self.factor, self.mode = optimizer, factor, mode
         self.min_lrs = _per_group("min_lr", optimizer, min_lr)
+        self.default_min_lr = None if isinstance(min_lr, list | tuple) else min_lr
         self.patience, self.cooldown, self.eps = patience, cooldown, eps
         self.threshold, self.threshold_mode, self.last_epoch = threshold, threshold_mode, 0
         self.mode_worse = math.inf if mode == "min" else -math.inf
@@ -514,7 +668,7 @@ class ReduceLROnPlateau(LRScheduler):
     def _reset(self) -> None:
         self.best, self.cooldown_counter, self.num_bad_epochs = self.mode_worse, 0, 0
 
-    def is_better(self, a: float, best: float) -> bool:
+    def _is_better(self, a: float, best: float) -> bool:
         sign = 1 if self.mode == "max" else -1
         if self.threshold_mode == "rel":
             return sign * a > sign * best * (1 + sign * self.threshold)
@@ -526,8 +680,10 @@ class ReduceLROnPlateau(LRScheduler):
 
     def step(self, metrics, epoch: int | None = None) -> None:
         current = float(metrics)
+        if epoch is not None:
+            warnings.warn(_EPOCH, UserWarning, stacklevel=2)
         self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
-        if self.is_better(current, self.best):
+        if self._is_better(current, self.best):
             self.best, self.num_bad_epochs = current, 0
         else:
             self.num_bad_epochs += 1
@@ -535,9 +691,21 @@ class ReduceLROnPlateau(LRScheduler):
             self.cooldown_counter -= 1
             self.num_bad_epochs = 0
         if self.num_bad_epochs > self.patience:
-            for group, least in zip(self.optimizer.param_groups, self.min_lrs, strict=True):
-                lower = max(group["lr"] * self.factor, least)
-                if group["lr"] - lower > self.eps:
-                    group["lr"] = lower
+            self._reduce_lr()
             self.cooldown_counter, self.num_bad_epochs = self.cooldown, 0
         self._last_lr = self._lrs()
+
+    def _reduce_lr(self) -> None:
+        groups = self.optimizer.param_groups
+        if len(groups) != len(self.min_lrs):
+            if self.default_min_lr is None:
+                raise RuntimeError(f"The number of param groups in the `optimizer` ({len(groups)}) differs from when "
+                                   f"`ReduceLROnPlateau` was initialized ({len(self.min_lrs)}), usually due to a new "
+                                   "param group being added to the optimizer. Please modify the `min_lrs` field to "
+                                   "match the length of the `optimizer` param groups.")
+            self.min_lrs = [self.default_min_lr] * len(groups)
+        for group, least in zip(groups, self.min_lrs, strict=True):
+            lr = float(group["lr"])
+            lower = max(lr * self.factor, least)
+            if lr - lower > self.eps:
+                _set(group, "lr", lower)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import warnings
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
+from functools import wraps
 from itertools import chain
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from ..graph import Tensor, Variable
-from ..modes import enable_grad, no_grad
+from ..dtypes import get_default_dtype
+from ..graph import Tensor, Variable, new_tensor
+from ..modes import Quiet, enable_grad, mode, set_grad_enabled
 from ..utils.hooks import RemovableHandle, add_hook
+from ..views import check_inplace
 
 
 class _Required:
@@ -24,34 +28,60 @@ class _Required:
 required = _Required()
 
 
+def _hooked(step: Callable) -> Callable:
+    """A class's step with the hooks around it. A step that a subclass calls by super() does not run them again."""
+    @wraps(step)
+    def hooked(*args, **kwargs):
+        optimizer = args[0]
+        if type(optimizer).step is not hooked:
+            return step(*args, **kwargs)
+        for hook in tuple(optimizer._optimizer_step_pre_hooks.values()):
+            result = hook(optimizer, args, kwargs)
+            if result is not None:
+                if not (isinstance(result, tuple) and len(result) == 2):
+                    raise RuntimeError(f"{step} must return None or a tuple of (new_args, new_kwargs), but got "
+                                       f"{result}.")
+                args, kwargs = result
+        out = step(*args, **kwargs)
+        for hook in tuple(optimizer._optimizer_step_post_hooks.values()):
+            hook(optimizer, args, kwargs)
+        return out
+    return hooked
+
+
 class Optimizer:
-    """The base of optimizers. A subclass says in `update` how one parameter follows its gradient."""
+    """The base of optimizers. A subclass says in `update` how one parameter follows its gradient; or it brings a `step`
+    of its own, as optimizers written for torch do."""
+
+    _settings_since: Mapping[str, Any] = MappingProxyType({})     # what older checkpoints lack, and its value then
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        if "step" in cls.__dict__:
+            cls.step = _hooked(cls.step)
 
     def __init__(self, params: Iterable, defaults: dict[str, Any]):
         if isinstance(params, Variable):
             raise TypeError("params argument given to the optimizer should be an iterable of Tensors or dicts, but got "
-                            f"torch.{params.dtype.tensor_type}Tensor")
+                            + params.type())
         self.defaults = defaults
         self.state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
         self.param_groups: list[dict[str, Any]] = []
-        self._step_pre_hooks: OrderedDict = OrderedDict()
-        self._step_post_hooks: OrderedDict = OrderedDict()
+        self._make_hooks()
         groups = list(params)
         if not groups:
             raise ValueError("optimizer got an empty parameter list")
         if not isinstance(groups[0], dict):
             groups = [{"params": groups}]
         for group in groups:
-            if not isinstance(group, dict):
-                raise TypeError(f"param_group must be a dict, but got {type(group)}")
-            self.add_param_group(dict(group))
+            self.add_param_group(group)
 
     def __repr__(self) -> str:
-        lines = [f"{type(self).__name__} ("]
+        text = f"{type(self).__name__} ("
         for i, group in enumerate(self.param_groups):
-            lines.append(f"Parameter Group {i}")
-            lines += [f"    {key}: {group[key]}" for key in sorted(group) if key != "params"]
-        return "\n".join([*lines, ")"])
+            settings = [f"    {key}: {group[key]}\n" for key in sorted(group) if key != "params"]
+            text += f"\nParameter Group {i}\n" + "".join(settings)
+        return text + ")"
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add parameters to be optimized, with settings of their own where they are given."""
@@ -59,29 +89,32 @@ class Optimizer:
             raise TypeError(f"param_group must be a dict, but got {type(param_group)}")
         params = param_group["params"]
         if isinstance(params, set):
-            raise TypeError("optimizer parameters need to be organized in ordered collections, but the ordering of tensors in "
-                            "sets will change between runs. Please use a list instead.")
+            raise TypeError("optimizer parameters need to be organized in ordered collections, but the ordering of "
+                            "tensors in sets will change between runs. Please use a list instead.")
         params = [params] if isinstance(params, Variable) else list(params)
-        if params and isinstance(params[0], tuple):                       # named_parameters()
-            if not all(isinstance(p, tuple) for p in params):
+        names = [p[0] for p in params if isinstance(p, tuple)]                       # named_parameters()
+        param_group["params"] = params = [p[1] if isinstance(p, tuple) else p for p in params]
+        if names:
+            if len(names) != len(params):
                 raise ValueError("all optimizer params should be with/without names. Some param names are missing")
-            param_group["param_names"] = [name for name, _ in params]
-            params = [p for _, p in params]
-        param_group["params"] = params
+            param_group["param_names"] = names
         for p in params:
             if not isinstance(p, Variable):
-                raise TypeError(f"optimizer can only optimize Tensors, but one of the params is {type(p).__name__}")
-            if not (p.is_leaf or p.retains_grad):
+                raise TypeError(f"optimizer can only optimize Tensors, but one of the params is {_typename(p)}")
+            if not (self.defaults.get("differentiable") or p.is_leaf or p.retains_grad):
                 raise ValueError("can't optimize a non-leaf Tensor")
         for name, default in self.defaults.items():
             if default is required and name not in param_group:
                 raise ValueError(f"parameter group didn't specify a value of required optimization parameter {name}")
             param_group.setdefault(name, default)
         if len(params) != len(set(params)):
-            warnings.warn("optimizer contains a parameter group with duplicate parameters; in future, this will cause an "
-                          "error; see github.com/pytorch/pytorch/issues/40967 for more information", stacklevel=3)
-        known = set(chain.from_iterable(group["params"] for group in self.param_groups))
-        if not known.isdisjoint(params):
+            warnings.warn("optimizer contains a parameter group with duplicate parameters; in future, this will cause "
+                          "an error", stacklevel=3)
+        named = "param_names" in param_group
+        if any(("param_names" in group) != named for group in self.param_groups):
+            raise ValueError("all optimizer param groups should be with/without names. cannot add param group "
+                             f"{'with' if named else 'without'} names to the optimizer")
+        if not set(chain.from_iterable(group["params"] for group in self.param_groups)).isdisjoint(params):
             raise ValueError("some parameters appear in more than one parameter group")
         self.param_groups.append(param_group)
 
@@ -89,95 +122,214 @@ class Optimizer:
         """Forget the gradients; or, with set_to_none=False, fill them with zeros."""
         for group in self.param_groups:
             for p in group["params"]:
-                if set_to_none or p._grad is None:
+                if set_to_none:
                     p._grad = None
-                else:
-                    p._grad = p._grad.detach()
+                elif p._grad is not None:
+                    if p._grad.grad_fn is not None:
+                        p._grad.detach_()
+                    else:
+                        p._grad.requires_grad_(False)
                     p._grad.zero_()
 
+    @_hooked
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
         """Move every parameter that has a gradient. The closure, if there is one, computes the loss anew."""
-        for hook in tuple(self._step_pre_hooks.values()):
-            hook(self, (closure,), {})
         loss = None
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        with no_grad(), np.errstate(all="ignore"):
+        with set_grad_enabled(self.defaults.get("differentiable", False)), Quiet():
             for group in self.param_groups:
                 for p in group["params"]:
                     if p._grad is not None:
-                        self.update(p, p._grad.array, self.state[p], group)
-                        p._version[0] += 1
-        for hook in tuple(self._step_post_hooks.values()):
-            hook(self, (closure,), {})
+                        check_inplace(p)
+                        if mode.grad and (p.requires_grad or p._grad.requires_grad):
+                            raise NotImplementedError("minigrad does not differentiate through an optimizer's step")
+                        self.update(p, p._grad.array, group)
+                        if p._version is not None:
+                            p._version[0] += 1
         return loss
 
-    def update(self, p: Tensor, g: np.ndarray, state: dict[str, Any], group: dict[str, Any]) -> None:
-        """Move one parameter's array in place, given its gradient, its state, and its group's settings."""
+    def update(self, p: Tensor, g: np.ndarray, group: dict[str, Any]) -> None:
+        """Move p.array in place, given its gradient and its group's settings. What is to be kept for the next step goes
+        into self.state[p]."""
         raise NotImplementedError
 
+    # ---- hooks --------------------------------------------------------------------------------------------------
+
+    def _make_hooks(self) -> None:
+        self._optimizer_step_pre_hooks: OrderedDict = OrderedDict()
+        self._optimizer_step_post_hooks: OrderedDict = OrderedDict()
+        self._optimizer_state_dict_pre_hooks: OrderedDict = OrderedDict()
+        self._optimizer_state_dict_post_hooks: OrderedDict = OrderedDict()
+        self._optimizer_load_state_dict_pre_hooks: OrderedDict = OrderedDict()
+        self._optimizer_load_state_dict_post_hooks: OrderedDict = OrderedDict()
+
     def register_step_pre_hook(self, hook: Callable) -> RemovableHandle:
-        return add_hook(self._step_pre_hooks, hook)
+        """Call hook(optimizer, args, kwargs) before each step; it may return other (args, kwargs) for the step."""
+        return add_hook(self._optimizer_step_pre_hooks, hook)
 
     def register_step_post_hook(self, hook: Callable) -> RemovableHandle:
-        return add_hook(self._step_post_hooks, hook)
+        """Call hook(optimizer, args, kwargs) after each step."""
+        return add_hook(self._optimizer_step_post_hooks, hook)
+
+    def register_state_dict_pre_hook(self, hook: Callable, prepend: bool = False) -> RemovableHandle:
+        """Call hook(optimizer) before state_dict()."""
+        return _add(self._optimizer_state_dict_pre_hooks, hook, prepend)
+
+    def register_state_dict_post_hook(self, hook: Callable, prepend: bool = False) -> RemovableHandle:
+        """Call hook(optimizer, state_dict) at the end of state_dict(); it may return another."""
+        return _add(self._optimizer_state_dict_post_hooks, hook, prepend)
+
+    def register_load_state_dict_pre_hook(self, hook: Callable, prepend: bool = False) -> RemovableHandle:
+        """Call hook(optimizer, state_dict) before a state_dict is loaded; it may return another."""
+        return _add(self._optimizer_load_state_dict_pre_hooks, hook, prepend)
+
+    def register_load_state_dict_post_hook(self, hook: Callable, prepend: bool = False) -> RemovableHandle:
+        """Call hook(optimizer) after a state_dict is loaded."""
+        return _add(self._optimizer_load_state_dict_post_hooks, hook, prepend)
 
     # ---- state --------------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
         """Settings and state, with the parameters numbered in their order: torch's form."""
+        for hook in tuple(self._optimizer_state_dict_pre_hooks.values()):
+            hook(self)
         numbers: dict[int, int] = {}
-        groups = []
+        groups, start = [], 0
         for group in self.param_groups:
-            for p in group["params"]:
-                numbers.setdefault(id(p), len(numbers))
-            groups.append({**{k: v for k, v in group.items() if k != "params"},
-                           "params": [numbers[id(p)] for p in group["params"]]})
+            numbers = {id(p): i for i, p in enumerate(group["params"], start)} | numbers
+            groups.append({key: value for key, value in group.items() if key != "params"}
+                          | {"params": [numbers[id(p)] for p in group["params"]]})
+            start += len(group["params"])
         state = {numbers[id(p)] if isinstance(p, Variable) else p: s for p, s in self.state.items()}
-        return {"state": state, "param_groups": groups}
+        result = {"state": state, "param_groups": groups}
+        for hook in tuple(self._optimizer_state_dict_post_hooks.values()):
+            other = hook(self, result)
+            result = result if other is None else other
+        return result
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over settings and state. Tensors of state are copied, in the dtype of their parameter."""
+        """Take over settings and state. Tensors of state are cast to their parameter's dtype; those that have it
+        already are taken as they are."""
+        state_dict = state_dict.copy()
+        for hook in tuple(self._optimizer_load_state_dict_pre_hooks.values()):
+            other = hook(self, state_dict)
+            state_dict = state_dict if other is None else other
         saved = deepcopy(state_dict["param_groups"])
         if len(self.param_groups) != len(saved):
             raise ValueError("loaded state dict has a different number of parameter groups")
         if any(len(a["params"]) != len(b["params"]) for a, b in zip(self.param_groups, saved, strict=True)):
-            raise ValueError("loaded state dict contains a parameter group that doesn't match the size of optimizer's group")
-        ours = chain.from_iterable(group["params"] for group in self.param_groups)
-        by_number = dict(zip(chain.from_iterable(group["params"] for group in saved), ours, strict=True))
+            raise ValueError("loaded state dict contains a parameter group that doesn't match the size of optimizer's "
+                             "group")
+        owners = {}                                          # of each number, the parameter and the saved group
+        for group, theirs in zip(self.param_groups, saved, strict=True):
+            owners |= {number: (p, theirs) for number, p in zip(theirs["params"], group["params"], strict=True)}
         state: defaultdict = defaultdict(dict)
         for number, value in state_dict["state"].items():
-            p = by_number.get(number)
-            state[number if p is None else p] = deepcopy(value) if p is None else {
-                k: _copied(v, k, p) for k, v in value.items()}
-        for group, old in zip(saved, self.param_groups, strict=True):
-            group["params"] = old["params"]
-            if "param_names" in old:
-                group["param_names"] = old["param_names"]
-        self.state, self.param_groups = state, saved
+            if number in owners:
+                p, group = owners[number]
+                state[p] = _cast(value, p, None, group.get("fused") or group.get("capturable"))
+            else:
+                state[number] = value
+        for group, theirs in zip(self.param_groups, saved, strict=True):
+            theirs["params"] = group["params"]
+            if "param_names" in group:
+                theirs.setdefault("param_names", group["param_names"])
+        self.__setstate__({"state": state, "param_groups": saved})
+        for hook in tuple(self._optimizer_load_state_dict_post_hooks.values()):
+            hook(self)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"defaults": self.defaults, "state": self.state, "param_groups": self.param_groups}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._step_pre_hooks, self._step_post_hooks = OrderedDict(), OrderedDict()
+        if "_optimizer_step_pre_hooks" not in self.__dict__:          # a copy, or unpickled: hooks stay behind
+            self._make_hooks()
+        self.defaults.setdefault("differentiable", False)
+        for group in self.param_groups:
+            for name, value in self._settings_since.items():
+                group.setdefault(name, value)
 
 
-def _copied(value, key: str, p: Tensor):
-    """A piece of state for a parameter: tensors are cast to its dtype, but for the count of steps."""
-    if not isinstance(value, Variable):
-        return deepcopy(value)
-    copy = value.detach().clone()
-    return copy if key == "step" else copy.to(p.dtype)
+def _add(hooks: OrderedDict, hook: Callable, prepend: bool) -> RemovableHandle:
+    handle = add_hook(hooks, hook)
+    if prepend:
+        hooks.move_to_end(handle.id, last=False)
+    return handle
 
 
-def check_range(name: str, value, valid: bool) -> None:
+def _typename(x: object) -> str:
+    module = type(x).__module__
+    return type(x).__qualname__ if module in ("builtins", "__builtin__") else f"{module}.{type(x).__qualname__}"
+
+
+def _cast(value, p: Tensor, key, float32_step: bool):
+    """A piece of p's state in p's dtype, but for the count of steps."""
+    if isinstance(value, Variable):
+        if key == "step":
+            return value.float() if float32_step else value
+        return value.to(p.dtype) if p.is_floating_point() else value
+    if isinstance(value, dict):
+        return {k: _cast(v, p, k, float32_step) for k, v in value.items()}
+    if isinstance(value, list | tuple | set):
+        return type(value)(_cast(v, p, None, float32_step) for v in value)
+    return value
+
+
+# ---- what the update rules share ----------------------------------------------------------------------------------
+
+def check_range(name: str, value: float | Tensor, valid: bool) -> None:
     if not valid:
         raise ValueError(f"Invalid {name}: {value}")
 
 
-def number(x) -> float:
-    """A setting, which may be a tensor of one element, as a Python number."""
-    return x.item() if isinstance(x, Variable) else x
+def check_fused(fused: bool | None, foreach: bool | None, differentiable: bool) -> None:
+    if fused and differentiable:
+        raise RuntimeError("`fused` does not support `differentiable`")
+    if fused and foreach:
+        raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
+
+
+def check_one_element(name: str, value: float | Tensor) -> None:
+    if isinstance(value, Variable) and value.numel() != 1:
+        raise ValueError(f"Tensor {name} must be 1-element")
+
+
+def scalar(x: float | Tensor) -> float | np.floating:
+    """A setting as a number. Where it was a tensor, the number keeps its dtype, in which torch computes with it."""
+    return x.array.reshape(())[()] if isinstance(x, Variable) else x
+
+
+def zeros(p: Tensor) -> Tensor:
+    """State for p."""
+    return new_tensor(np.zeros_like(p.array))
+
+
+def step_count(group: dict[str, Any], value: float = 0.0) -> Tensor:
+    """The count of steps is a float tensor, in the default dtype."""
+    wide = get_default_dtype().itemsize == 8 and not group.get("fused")
+    return new_tensor(np.array(value, np.float64 if wide else np.float32))
+
+
+def refuse_capturable(group: dict[str, Any]) -> None:
+    """capturable=True is for CUDA graphs: without the device torch refuses it, but for fused steps."""
+    if group["capturable"] and not group.get("fused"):
+        raise AssertionError("If capturable=True, params and state_steps must be on supported devices: ['cuda', 'xpu', "
+                             "'hpu', 'privateuseone', 'xla'].")
+
+
+def in_float32(rule: Callable) -> Callable:
+    """Let a rule that moves arrays in place, `rule(g, p, ...)`, move those of float16 in float32, as torch does:
+    float16 would lose small settings like eps = 1e-8."""
+    @wraps(rule)
+    def wide(g, *moved, **settings):
+        if g.dtype != np.float16:
+            return rule(g, *moved, **settings)
+        copies = [a if a is None else a.astype(np.float32) for a in moved]
+        rule(g.astype(np.float32), *copies, **settings)
+        for a, copy in zip(moved, copies, strict=True):
+            if a is not None:
+                a[...] = copy
+    return wide
