@@ -22,6 +22,9 @@ from ..ops.shape import reshape_to, swap_dims
            bias=lambda g: g)
 def affine(input, weight, bias):
     """input (..., n), weight (m, n), bias (m,) or None -> (..., m)"""
+    if input.dtype == np.float16:                                   # rounded once, after the bias
+        wide = [a if a is None else a.astype(np.float32) for a in (input, weight, bias)]
+        return affine(*wide).astype(np.float16)
     out = matrix_product(_rows(input), weight.T)
     if input.ndim != 2:
         out = out.reshape(*input.shape[:-1], weight.shape[0])

@@ -14,6 +14,7 @@ from ...modes import no_grad
 from ...ops.elementwise import _clamp, erf, expm1, mul, pow, sigmoid, tanh, where
 from ...ops.elementwise import relu as _relu
 from ...ops.logic import check_tensors
+from ...ops.promotion import named
 from .common import kernel, require_floating
 
 
@@ -85,7 +86,7 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
         raise RuntimeError("In-place leakyReLu backward calculation is triggered with a negative slope which is not "
                            "supported. This is caused by calling in-place forward function with a negative slope, "
                            "please call out-of-place version instead.")
-    return _leaky_relu.in_place(input, float(negative_slope))
+    return named(_leaky_relu.in_place(input, float(negative_slope)), "LeakyReluBackward1")
 
 
 def leaky_relu_(input: Tensor, negative_slope: float = 0.01) -> Tensor:
@@ -110,14 +111,14 @@ def threshold(input: Tensor, threshold: float, value: float, inplace: bool = Fal
 
 @kernel("Elu")
 def _elu(input, alpha, scale):
-    negative = alpha * scale * expm1(where(input > 0, 0.0, input))          # else e^x would overflow where x is taken
-    return where(input > 0, input * scale if scale != 1 else input, negative)
+    negative = alpha * scale * expm1(where(input <= 0, input, 0.0))         # else e^x would overflow where x is taken
+    return where(input <= 0, negative, input * scale if scale != 1 else input)
 
 
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x, and below 0 alpha * (e^x - 1)"""
     require_floating("elu", "elu_cpu", input)
-    return (_elu.in_place if inplace else _elu)(input, float(alpha), 1.0)
+    return named(_elu.in_place(input, float(alpha), 1.0), "EluBackward1") if inplace else _elu(input, float(alpha), 1.0)
 
 
 def elu_(input: Tensor, alpha: float = 1.0) -> Tensor:
@@ -127,7 +128,8 @@ def elu_(input: Tensor, alpha: float = 1.0) -> Tensor:
 def selu(input: Tensor, inplace: bool = False) -> Tensor:
     """scale * elu(x, alpha), with the two constants that keep mean 0 and variance 1 from layer to layer"""
     require_floating("selu", "elu_cpu", input)
-    return (_elu.in_place if inplace else _elu)(input, 1.6732632423543772, 1.0507009873554805)
+    out = (_elu.in_place if inplace else _elu)(input, 1.6732632423543772, 1.0507009873554805)
+    return named(out, "EluBackward1") if inplace else out
 
 
 @kernel("Gelu")

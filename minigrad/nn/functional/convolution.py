@@ -206,7 +206,7 @@ def _check_conv(input, weight, bias, stride, sides, dilation, groups) -> None:
     if padded < reach:
         raise RuntimeError(f"Calculated padded input size per channel: ({padded}). Kernel size: ({reach}). Kernel "
                            "size can't be greater than actual input size")
-    for name, t in (("weight", weight), ("bias", bias)):
-        if t is not None and t.array.dtype != input.array.dtype:
-            raise RuntimeError(f"Input type ({input.dtype.tensor_type}) and {name} type ({t.dtype.tensor_type}) "
-                               "should be the same")
+    if weight.array.dtype != input.array.dtype:
+        raise RuntimeError(f"expected scalar type {input.dtype.tensor_type} but found {weight.dtype.tensor_type}")
+    if bias is not None and bias.array.dtype != input.array.dtype:
+        raise RuntimeError(f"Input type ({input.dtype.alias}) and bias type ({bias.dtype.alias}) should be the same")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ...graph import Tensor, Variable, new_tensor, primitive
@@ -37,7 +39,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         raise RuntimeError("self and mat2 must have the same dtype, but got "
                            f"{bias.dtype.tensor_type} and {weight.dtype.tensor_type}")
     if b.shape != w.shape[:1]:
-        _check_bias(b.shape, (*x.shape[:-1], w.shape[0]))
+        _check_bias(b.shape, (*(x.shape[:-1] if b.ndim > 1 else [math.prod(x.shape[:-1])]), w.shape[0]))
     out = affine(input, weight, bias)
     if x.ndim == 2 or out._node is None:
         return out

@@ -192,9 +192,12 @@ def linear_cross_entropy(input: Tensor, linear_weight: Tensor, target: Tensor, *
 # ---- probabilities ----------------------------------------------------------------------------------------------
 
 # Logarithms are cut off at -100, so that a probability of 0 costs much, but not all; the derivative by x is that of the
-# uncut loss, (x - t) / (x (1 - x)), with a denominator of at least 1e-12.
+# uncut loss, (x - t) / (x (1 - x)), with a denominator of at least 1e-12 (in torch a single-precision number).
+_LEAST = float(np.float32(1e-12))
+
+
 @primitive("BinaryCrossEntropy",
-           input=lambda g, input, target: g * ((input - target) / _clamp((1 - input) * input, 1e-12, None)),
+           input=lambda g, input, target: g * ((input - target) / _clamp((1 - input) * input, _LEAST, None)),
            target=lambda g, input: -g * _logit(input))
 def _log_loss(input, target):
     return (target - 1) * np.maximum(np.log1p(-input), -100) - target * np.maximum(np.log(input), -100)
