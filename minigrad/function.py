@@ -126,8 +126,8 @@ class _FunctionNode(Node):
                 raise RuntimeError(f"function {self.name()} returned a gradient different from None at position "
                                    f"{i + 1}, but the corresponding forward input was not a Variable")
             if gi is not None and not isinstance(gi, Variable):
-                raise RuntimeError(f"function {self.name()} returned a {type(gi).__name__} at position {i + 1}: gradients "
-                                   "are Tensors or None")
+                raise RuntimeError(f"function {self.name()} returned a {type(gi).__name__} at position {i + 1}: "
+                                   "gradients are Tensors or None")
         for _, _, edge, shape, dtype, i in self.inputs:
             gi = result[i]
             if not wanted(edge):

@@ -66,9 +66,9 @@ def _analytical(y: Tensor, inputs: Sequence[Tensor]) -> list[np.ndarray]:
 
 def gradcheck(func: Callable, inputs, *, eps: float = 1e-6, atol: float = 1e-5, rtol: float = 1e-3,
               raise_exception: bool = True, nondet_tol: float = 0.0, check_undefined_grad: bool = True,
-              check_grad_dtypes: bool = False, check_batched_grad: bool = False, check_batched_forward_grad: bool = False,
-              check_forward_ad: bool = False, check_backward_ad: bool = True, fast_mode: bool = False,
-              masked: bool | None = None) -> bool:
+              check_grad_dtypes: bool = False, check_batched_grad: bool = False,
+              check_batched_forward_grad: bool = False, check_forward_ad: bool = False, check_backward_ad: bool = True,
+              fast_mode: bool = False, masked: bool | None = None) -> bool:
     """Whether backward's gradients of func at the inputs agree with central differences, and repeat themselves.
 
     Gradients always have their inputs' dtypes, so check_grad_dtypes has nothing to find; fast_mode is not faster."""
@@ -88,7 +88,8 @@ def gradcheck(func: Callable, inputs, *, eps: float = 1e-6, atol: float = 1e-5, 
             _check_jacobians(func, inputs, checked, outputs, which, eps, atol, rtol, nondet_tol)
             _check_multiplied(outputs, [x for _, x in checked])
             if check_undefined_grad:
-                _check_undefined([y for k, y in enumerate(_tuple(func(*inputs))) if k in which], [x for _, x in checked])
+                results = _tuple(func(*inputs))
+                _check_undefined([results[k] for k in which], [x for _, x in checked])
     except GradcheckError:
         if raise_exception:
             raise
@@ -163,8 +164,8 @@ def _check_undefined(outputs: Sequence[Tensor], xs: Sequence[Tensor]) -> None:
                     "from") from error
 
 
-def gradgradcheck(func: Callable, inputs, grad_outputs=None, *, eps: float = 1e-6, atol: float = 1e-5, rtol: float = 1e-3,
-                  gen_non_contig_grad_outputs: bool = False, raise_exception: bool = True, nondet_tol: float = 0.0,
+def gradgradcheck(func: Callable, inputs, grad_outputs=None, *, eps: float = 1e-6, atol: float = 1e-5,
+                  rtol: float = 1e-3, gen_non_contig_grad_outputs: bool = False, raise_exception: bool = True, nondet_tol: float = 0.0,
                   check_undefined_grad: bool = True, check_grad_dtypes: bool = False, check_batched_grad: bool = False,
                   check_fwd_over_rev: bool = False, check_rev_over_rev: bool = True, fast_mode: bool = False,
                   masked: bool = False) -> bool:
@@ -189,9 +190,9 @@ def gradgradcheck(func: Callable, inputs, grad_outputs=None, *, eps: float = 1e-
             ys = [ys[k] for k in _differentiable(ys)]
             return tuple(g for g in grad(ys, wanted, given, create_graph=True, allow_unused=True) if g is not None)
 
-    return gradcheck(first_order, (*inputs, *grad_outputs), eps=eps, atol=atol, rtol=rtol, raise_exception=raise_exception,
-                     nondet_tol=nondet_tol, check_undefined_grad=check_undefined_grad, check_grad_dtypes=check_grad_dtypes,
-                     check_batched_grad=check_batched_grad, check_forward_ad=check_fwd_over_rev,
+    return gradcheck(first_order, (*inputs, *grad_outputs), eps=eps, atol=atol, rtol=rtol,
+                     raise_exception=raise_exception, nondet_tol=nondet_tol, check_undefined_grad=check_undefined_grad,
+                     check_grad_dtypes=check_grad_dtypes, check_batched_grad=check_batched_grad, check_forward_ad=check_fwd_over_rev,
                      check_backward_ad=check_rev_over_rev, fast_mode=fast_mode, masked=masked)
 
 

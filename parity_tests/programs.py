@@ -73,7 +73,7 @@ def same(program: Callable) -> Callable[[], None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             ours, theirs = outcome(program, minigrad), outcome(program, torch)
-        assert not (isinstance(theirs, tuple) and theirs[0] == "raised"), f"this program does not run on torch: {theirs}"
+        assert not (isinstance(theirs, tuple) and theirs[0] == "raised"), f"the program does not run on torch: {theirs}"
         assert ours == theirs, f"\nminigrad: {ours}\n   torch: {theirs}"
     test.__name__, test.__doc__ = program.__name__, program.__doc__
     return test

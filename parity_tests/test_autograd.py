@@ -210,7 +210,8 @@ def test_what_grad_takes(T):
     def z():
         return (x * w).pow(2).sum()
     return [attempt(f) for f in (
-        lambda: G(z(), [x, u]), lambda: G(z(), [x, u], allow_unused=True), lambda: G(z(), [x, u], materialize_grads=True),
+        lambda: G(z(), [x, u]), lambda: G(z(), [x, u], allow_unused=True),
+        lambda: G(z(), [x, u], materialize_grads=True),
         lambda: G(z(), [x, u], allow_unused=False, materialize_grads=True), lambda: G(z(), []), lambda: G([], [x]),
         lambda: G(z(), T.ones(2)), lambda: G(z(), [1]), lambda: G(x * 2, x), lambda: G(x * 2, x, T.ones(2, **f64)),
         lambda: G([x * 2, x.sum()], x, [ones, None]), lambda: G([x * 2, x.sum()], x, [ones]),
@@ -278,7 +279,8 @@ def test_what_create_graph_retains(T):
 @same
 def test_four_orders(T):
     functions = (lambda x: x**5, lambda x: x.exp(), lambda x: x.sin() * x.cos(), lambda x: x.tanh(), lambda x: 1 / x,
-                 lambda x: x.sigmoid(), lambda x: x.log(), lambda x: x.sqrt(), lambda x: x.prod(), lambda x: x.softmax(0),
+                 lambda x: x.sigmoid(), lambda x: x.log(), lambda x: x.sqrt(), lambda x: x.prod(),
+                 lambda x: x.softmax(0),
                  lambda x: x.cumsum(0) ** 4, lambda x: (x @ x) ** 2, lambda x: x.erf(), lambda x: x.std() ** 2,
                  lambda x: x.logsumexp(0), lambda x: (x.view(1, -1) * x.view(-1, 1)).pow(3))
     results = []

@@ -135,7 +135,7 @@ def test_arguments_of_all_kinds(T):
 def test_results_of_all_kinds(T):
     log, x = [], leaf(T, 2)
     for materialize in (True, False):
-        def forward(ctx, x):
+        def forward(ctx, x, materialize=materialize):
             ctx.set_materialize_grads(materialize)
             mask = (x > 1).double()
             ctx.mark_non_differentiable(mask)
@@ -225,7 +225,8 @@ def test_hooks_and_targets_of_several_outputs(T):
     a, b = F.apply(x, w)
     z, ones = (a * b).sum(), T.ones(2, dtype=T.float64)
     results = [T.autograd.grad(z, [a, b, x], retain_graph=True), T.autograd.grad(z, b, retain_graph=True),
-               T.autograd.grad(a.sum(), b, allow_unused=True, retain_graph=True), T.autograd.grad([a, b], w, [ones, ones])]
+               T.autograd.grad(a.sum(), b, allow_unused=True, retain_graph=True),
+               T.autograd.grad([a, b], w, [ones, ones])]
     a, b = F.apply(x, w)
     a.register_hook(lambda g: g * 10)
     b.retain_grad()
@@ -287,8 +288,8 @@ def test_wrong_gradients(T):
                   lambda g: (T.ones(4, 2, dtype=n), None), lambda g: (g.float(), None), lambda g: (g[:1], None),
                   lambda g: ("g", None), lambda g: None, lambda g: ()):
         x = leaf(T, 2)
-        F = make(T, lambda ctx, x, n: x * n, lambda ctx, g: wrong(g))
-        results.append([attempt(lambda: F.apply(x, 2).sum().backward()), x.grad])
+        y = make(T, lambda ctx, x, n: x * n, lambda ctx, g, wrong=wrong: wrong(g)).apply(x, 2)
+        results.append([attempt(y.sum().backward), x.grad])
     return results
 
 

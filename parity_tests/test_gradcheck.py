@@ -17,7 +17,8 @@ def randn(T, *shape, seed=0):
 
 
 def function(T, forward, backward):
-    return type("F", (T.autograd.Function,), {"forward": staticmethod(forward), "backward": staticmethod(backward)}).apply
+    members = {"forward": staticmethod(forward), "backward": staticmethod(backward)}
+    return type("F", (T.autograd.Function,), members).apply
 
 
 CASES = {
