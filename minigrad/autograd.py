@@ -180,16 +180,18 @@ def _observed(node: Node, g, wanted: Callable, create_graph: bool) -> list:
             raise RuntimeError(f"a hook of {node.name()} must return None or a tuple of {len(old)} gradients")
         return [x if create_graph or x is None else x.array for x in new]
 
+    outputs = node.split(g)
     for hook in tuple(node.extras.get("prehooks", {}).values()):
-        new = hook((shown(g),))
+        new = hook(tuple(map(shown, outputs)))
         if new is not None:
-            g, = replaced(new, (g,))
+            outputs = replaced(new, outputs)
+    g = node.join(outputs)
     entries = [entry for entry in node.inputs if wanted(entry[2])]
     gradients = [gi for _, gi in node.gradients(g, wanted, create_graph)]
     for hook in tuple(node.extras.get("hooks", {}).values()):
         by_place = {entry[5]: shown(gi) for entry, gi in zip(entries, gradients, strict=True)}
         places = node.places()
-        new = hook(tuple(by_place.get(place) for place in places), (shown(g),))
+        new = hook(tuple(by_place.get(place) for place in places), tuple(map(shown, outputs)))
         if new is not None:
             by_place = dict(zip(places, replaced(new, places), strict=True))
             gradients = [by_place[entry[5]] for entry in entries]

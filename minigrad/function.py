@@ -99,11 +99,16 @@ class _FunctionNode(Node):
             self.heads[i] = weakref.ref(node)
         return node
 
-    def gradients(self, g, wanted: Callable, create_graph: bool):
-        ctx = self.ctx
+    def split(self, g) -> list:
         if not isinstance(g, Slots):
             g = {next(i for i, meta in enumerate(self.outputs) if meta): g}
-        given = [g.get(i) for i in range(len(self.outputs))]
+        return [g.get(i) for i in range(len(self.outputs))]
+
+    def join(self, gradients: list) -> Slots:
+        return Slots({i: g for i, g in enumerate(gradients) if g is not None})
+
+    def gradients(self, g, wanted: Callable, create_graph: bool):
+        ctx, given = self.ctx, self.split(g)
         for i, meta in enumerate(self.outputs):
             if given[i] is None and meta and ctx.materialize_grads:
                 given[i] = np.zeros(*meta)
@@ -167,6 +172,9 @@ class _OutputNode(Node):
     @property
     def next_functions(self) -> tuple:
         return self.inputs[0][2].next_functions
+
+    def _extra(self, name: str) -> dict:
+        return self.inputs[0][2]._extra(name)           # a user of torch sees one node for all outputs
 
 
 def plain_node(cls: type[Node], inputs: list) -> Node:

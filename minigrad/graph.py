@@ -149,6 +149,13 @@ class Node:
         """A place for anything."""
         return self._extra("metadata")
 
+    def split(self, g) -> Sequence:
+        """The gradients of the outputs one by one, for hooks; `join` is the way back. Most nodes have one output."""
+        return (g,)
+
+    def join(self, gradients: Sequence):
+        return gradients[0]
+
     def _extra(self, name: str) -> dict:
         if self.extras is None:
             self.extras = {}
@@ -281,11 +288,10 @@ def primitive(name: str | None = None, **rules: Callable) -> Callable:
             for i, a in enumerate(args):
                 if isinstance(a, Variable):
                     raw[i], found = a.array, True
+            if not found:                       # a rule calls, with bare arrays
+                return forward(*raw) if any(isinstance(a, _ARRAYS) for a in raw) else _not_a_tensor(forward, args)
             with Quiet():
-                value = forward(*raw)
-            if not found:
-                return value if any(isinstance(a, _ARRAYS) for a in raw) else _not_a_tensor(forward, args)
-            out = Tensor(value)
+                out = Tensor(forward(*raw))
             if mode.grad and (node_class.rules or node_class.many):
                 _record(node_class, out, args, raw, first)
             return out

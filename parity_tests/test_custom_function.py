@@ -230,8 +230,11 @@ def test_hooks_and_targets_of_several_outputs(T):
     a, b = F.apply(x, w)
     a.register_hook(lambda g: g * 10)
     b.retain_grad()
+    log = []
+    a.grad_fn.register_prehook(lambda outputs: (log.append(outputs), (outputs[0] + 1, outputs[1]))[1])
+    b.grad_fn.register_hook(lambda inputs, outputs: log.append([inputs, outputs]))
     (a + b * b).sum().backward()
-    return results, x.grad, w.grad, b.grad
+    return results, x.grad, w.grad, b.grad, log
 
 
 # ---- other forms ----------------------------------------------------------------------------------------------------
