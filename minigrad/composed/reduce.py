@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import math
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -11,6 +10,7 @@ import numpy as np
 
 from .. import dtypes
 from ..graph import Tensor, Variable, composite, new_tensor, primitive
+from ..kernels import selection
 from ..modes import mode as modes
 from ..ops.elementwise import _where, isnan, sqrt_flat_at_zero
 from ..ops.index import index_at
@@ -411,18 +411,26 @@ def _order(x: np.ndarray, dim: int, descending: bool = False) -> np.ndarray:
     return np.flip(last - np.argsort(np.flip(x, dim), dim, kind="stable"), dim)
 
 
+def _unstable_order(x: np.ndarray, dim: int, descending: bool = False) -> np.ndarray:
+    """The indices that sort, with equals in the order in which torch's quicksort leaves them."""
+    order = _order(x, dim, descending)
+    if not x.ndim or x.shape[dim] <= selection.SHORT:
+        return order
+    return selection.settle(x, order, dim, 0, x.shape[dim], selection.sorted_places)
+
+
 @reduction
 def sort(input: Tensor, dim: int = -1, descending: bool = False, *, stable: bool | None = None) -> return_types.sort:
-    """Sorted values and where they were. The sort is always stable."""
+    """Sorted values and where they were."""
     dim = dim_of(dim, input.array.ndim)
-    order = _order(input.array, dim, descending)
+    order = (_order if stable else _unstable_order)(input.array, dim, descending)
     values = named(take_along(input, order, dim), f"SortBackward{stable is not None:d}")
     return return_types.sort((values, new_tensor(order)))
 
 
 @reduction
 def argsort(input: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = False) -> Tensor:
-    return new_tensor(_order(input.array, dim_of(dim, input.array.ndim), descending))
+    return new_tensor((_order if stable else _unstable_order)(input.array, dim_of(dim, input.array.ndim), descending))
 
 
 def msort(input: Tensor) -> Tensor:
@@ -432,7 +440,7 @@ def msort(input: Tensor) -> Tensor:
 @reduction
 @composite
 def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> return_types.topk:
-    """The k largest (or smallest) elements, the extreme one first."""
+    """The k largest (or smallest) elements, the extreme one first unless sorted=False."""
     dim = dim_of(dim, input.array.ndim)
     if not 0 <= k <= (input.array.shape[dim] if input.array.ndim else 1):
         raise RuntimeError("selected index k out of range")
@@ -440,6 +448,8 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
         raise RuntimeError("topk does not support bool dtypes on CPU")
     index = _order(input.array, dim, largest)
     if input.array.ndim:
+        index = selection.settle(input.array, index, dim, 0, k, lambda ranks: selection.first_places(ranks, k, sorted),
+                                 always=not sorted)
         index = index[(slice(None),) * dim + (slice(k),)]
     return return_types.topk((take_along(input, index, dim), new_tensor(index.copy())))
 
@@ -460,7 +470,11 @@ def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> ret
     if not 1 <= k <= (input.array.shape[dim] if input.array.ndim else 1):
         raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {dim}")
     refuse("kthvalue_cpu", "b", input)
-    return _at(input, _kth(input.array, k - 1, dim), dim, keepdim, return_types.kthvalue)
+    index = _order(input.array, dim)
+    if input.array.ndim:
+        index = selection.settle(input.array, index, dim, k - 1, k, lambda ranks: selection.place_of_kth(ranks, k - 1))
+        index = index[(slice(None),) * dim + (slice(k - 1, k),)]
+    return _at(input, index, dim, keepdim, return_types.kthvalue)
 
 
 def _median_index(x: np.ndarray, dim: int, skip_nan: bool) -> np.ndarray:
@@ -498,20 +512,24 @@ def _median(name: str, result: type, skip_nan: bool) -> Callable:
 median, nanmedian = _median("median", return_types.median, False), _median("nanmedian", return_types.nanmedian, True)
 
 
+def _changes(x: np.ndarray, dim: int) -> np.ndarray:
+    """Where along a dimension an element is not equal to the one before."""
+    inner, new = (slice(None),) * dim, np.ones(x.shape, bool)
+    new[*inner, 1:] = x[*inner, 1:] != x[*inner, :-1]
+    return new
+
+
 @reduction
 @composite
 def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> return_types.mode:
-    """The value that occurs most often, the smallest of several, and the index of its last occurrence."""
+    """The value that occurs most often, the smallest of several, and the index of the one that sorting puts last."""
     dim, x = _one_dim("mode", dim, input), input.array
     index = np.zeros((), np.int64)
     if x.ndim:
-        order = _order(x, dim)
+        order = _unstable_order(x, dim)
         ranked = np.take_along_axis(x, order, dim)
         place = np.arange(x.shape[dim]).reshape([-1 if d == dim else 1 for d in range(x.ndim)])
-        fresh = np.ones(x.shape, bool)                             # where in the order a new value begins
-        inner = (slice(None),) * dim
-        fresh[inner + (slice(1, None),)] = ranked[inner + (slice(1, None),)] != ranked[inner + (slice(-1),)]
-        run = place - np.maximum.accumulate(np.where(fresh, place, 0), dim)
+        run = place - np.maximum.accumulate(np.where(_changes(ranked, dim), place, 0), dim)
         index = np.take_along_axis(order, np.argmax(run, dim, keepdims=True), dim)
     return _at(input, index, dim, keepdim, return_types.mode)
 
@@ -553,11 +571,16 @@ def unique(input: Tensor, sorted: bool = True, return_inverse: bool = False, ret
     """The distinct elements (or slices along a dimension), sorted; where each element is among them; how many are."""
     check_tensors("unique", input=input)
     if dim is not None:
-        dim = dim_of(dim, input.array.ndim)
-    values, inverse, counts = np.unique(input.array, return_inverse=True, return_counts=True, axis=dim, equal_nan=False)
-    inverse = inverse.reshape(input.array.shape if dim is None else -1)
-    return _with((_unique_of_all if dim is None else _unique_along)(input, values), inverse, counts, return_inverse,
-                 return_counts)
+        values, inverse, counts = np.unique(input.array, return_inverse=True, return_counts=True, equal_nan=False,
+                                            axis=dim_of(dim, input.array.ndim))
+        return _with(_unique_along(input, values), inverse.reshape(-1), counts, return_inverse, return_counts)
+    x = input.array.reshape(-1)
+    order = (_unstable_order if x.dtype.kind == "f" else _order)(x, 0)       # which of 0.0 and -0.0 comes first is seen
+    ranked = x[order]
+    new, inverse = _changes(ranked, 0), np.empty(x.shape, np.int64)
+    inverse[order] = np.cumsum(new) - 1
+    return _with(_unique_of_all(input, ranked[new]), inverse.reshape(input.array.shape),
+                 np.diff(np.flatnonzero(new), append=x.size), return_inverse, return_counts)
 
 
 def unique_consecutive(input: Tensor, return_inverse: bool = False, return_counts: bool = False,
@@ -565,9 +588,8 @@ def unique_consecutive(input: Tensor, return_inverse: bool = False, return_count
     """One of each run of equal elements (or slices)."""
     check_tensors("unique_consecutive", input=input)
     x = input.array.reshape(-1) if dim is None else np.moveaxis(input.array, dim_of(dim, input.array.ndim), 0)
-    fresh = np.ones(len(x), bool)
-    fresh[1:] = (x[1:] != x[:-1]).any(tuple(range(1, x.ndim)))
-    starts, inverse = np.flatnonzero(fresh), np.cumsum(fresh) - 1
+    new = _changes(x, 0).any(tuple(range(1, x.ndim)))
+    starts, inverse = np.flatnonzero(new), np.cumsum(new) - 1
     values = x[starts] if dim is None else np.moveaxis(x[starts], 0, dim)
     if dim is None:
         inverse = inverse.reshape(input.array.shape)
