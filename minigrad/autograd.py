@@ -123,10 +123,10 @@ def _accumulate(leaf: Tensor, g) -> None:
         leaf._grad = g.clone() if former is None else former + g
     elif former is None:
         leaf._grad = new_tensor(g if g.strides == leaf.array.strides and _is_ours(g, 4) else _copy_like(leaf.array, g))
-    elif former._version is not None:
+    elif former._counter is not None:
         check_memory(former)
         np.add(former.array, g, out=former.array)
-        former._version[0] += 1
+        former._counter[0] += 1
     else:
         leaf._grad = new_tensor(np.asarray(former.array + g))
     if leaf.post_hooks is not None:

@@ -291,13 +291,13 @@ def _rebase(t: Tensor, node: Node) -> None:
             base = t._view.base
             base_edge = tensor_with_edge(base.array, base._edge())
             rewrite_history(base, write(base_edge, tensor_with_edge(t.array, node), t._view.steps)._node)
-            t._version[0] += 1                    # every view of the base asks for its history anew
+            t._counter[0] += 1                    # every view of the base asks for its history anew
         else:
             rewrite_history(t, node)
 
 
 def _saved(t: Tensor, edge: Node | Variable | int | None) -> tuple:
-    value, version, unpack = t.array, t._version, None
+    value, version, unpack = t.array, t._counter, None
     if version is None:
         raise RuntimeError("Inference tensors cannot be saved for backward. To work around you can make a clone to get "
                            "a normal tensor and use it in autograd.")

@@ -41,24 +41,24 @@ _HERE = os.path.dirname(__file__)
 class Variable:
     """An array, its gradient, and how it was made. Tensor adds the methods.
 
-    `_node` is what made it (None for a leaf), `_leaf` whether a leaf wants a gradient. `_version` counts in-place
+    `_node` is what made it (None for a leaf), `_leaf` whether a leaf wants a gradient. `_counter` counts in-place
     writes in a list of one int, which all tensors that share the memory share; a tensor made in inference mode has
     none. `_view` says of which base this is a view, and how to take that view again."""
 
-    __slots__ = ("__dict__", "__weakref__", "_grad", "_leaf", "_node", "_version", "_view", "array", "hooks",
+    __slots__ = ("__dict__", "__weakref__", "_grad", "_leaf", "_node", "_counter", "_view", "array", "hooks",
                  "post_hooks")
 
     def __init__(self, array: np.ndarray, requires_grad: bool = False):
         self.array = array if isinstance(array, np.ndarray) else np.asarray(array)
         self._grad = self._node = self._view = self.hooks = self.post_hooks = None
         self._leaf = requires_grad
-        self._version = None if mode.inference else [0]
+        self._counter = None if mode.inference else [0]
 
     def _edge(self) -> Node | Variable | None:
         """Where a gradient for this tensor goes: to the node that made it, to the leaf itself, or nowhere."""
         view = self._view
         if view is not None:
-            if view.seen is not None and view.seen != self._version[0]:
+            if view.seen is not None and view.seen != self._counter[0]:
                 view.renew(self)
             if self._node is None and view.base.requires_grad:
                 return NOWHERE                 # a view taken within no_grad: torch lets its gradients vanish
@@ -78,7 +78,7 @@ class Variable:
             return
         if value and self.array.dtype.kind != "f":
             raise RuntimeError("only Tensors of floating point dtype can require gradients")
-        if value and self._version is None and not mode.inference:
+        if value and self._counter is None and not mode.inference:
             raise RuntimeError("Setting requires_grad=True on inference tensor outside InferenceMode is not allowed.")
         self._leaf = bool(value)
 
@@ -352,7 +352,7 @@ def _record(node_class: type[Node], out: Tensor, args: Sequence, raw: list, firs
         owner, value = (args[i], raw[i]) if i < len(raw) else (out, out.array)
         saved[i] = value
         if isinstance(owner, Variable):
-            version = owner._version
+            version = owner._counter
             if version is None:
                 raise RuntimeError(
                     "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference "

@@ -66,7 +66,7 @@ class Tensor(elementwise.Methods, reduce.Methods, shape.Methods, index.Methods, 
     is_cuda = is_mps = is_sparse = is_quantized = is_meta = is_nested = False
 
     def is_inference(self) -> bool:
-        return self._version is None
+        return self._counter is None
 
     def is_floating_point(self) -> bool:
         return self.array.dtype.kind == "f"
@@ -155,7 +155,7 @@ class Tensor(elementwise.Methods, reduce.Methods, shape.Methods, index.Methods, 
     def detach(self) -> Tensor:
         """The same memory, without the history."""
         t = new_tensor(self.array)
-        t._version = self._version
+        t._counter = self._counter
         return t
 
     def detach_(self) -> Tensor:
@@ -212,6 +212,13 @@ class Tensor(elementwise.Methods, reduce.Methods, shape.Methods, index.Methods, 
         if self.post_hooks is None:
             self.post_hooks = {}
         return add_hook(self.post_hooks, hook)
+
+    @property
+    def _version(self) -> int:
+        """How often this memory has been written to in place."""
+        if self._counter is None:
+            raise RuntimeError("Inference tensors do not track version counter.")
+        return self._counter[0]
 
     @property
     def _base(self) -> Tensor | None:

@@ -42,7 +42,7 @@ class View:
     def renew(self, view: Tensor) -> None:
         if self.base.requires_grad:
             _check_kind(view, self, "and its base or another view of its base has been modified inplace")
-        self.seen = view._version[0]
+        self.seen = view._counter[0]
         if self.base._edge() is not None:
             with enable_grad():
                 rewrite_history(view, take_view(self.base_again(), self.steps)._node)
@@ -80,14 +80,14 @@ def mark_view(out: Tensor, source: Tensor, op: Callable, args: Sequence) -> None
     """Make `out` a view of what `source` views, if NumPy did share the memory (a reshape may have copied)."""
     if out.array is not source.array and out.array.size and not np.may_share_memory(out.array, source.array):
         return
-    out._version = source._version
+    out._counter = source._counter
     base, steps, kind = source, (), None
     if source._view is not None:
         base, steps, kind = source._view.base, source._view.steps, source._view.kind
         kind = 0 if isinstance(kind, int) else kind
     if kind is None:
         kind = "inference" if mode.inference else None if mode.grad else "no_grad"
-    out._view = View(base, (steps, op, tuple(args)), out._version and out._version[0], kind)
+    out._view = View(base, (steps, op, tuple(args)), out._counter and out._counter[0], kind)
 
 
 def mark_multiple(views: Iterable[Tensor], name: str = "") -> tuple[Tensor, ...]:
@@ -101,7 +101,7 @@ def mark_multiple(views: Iterable[Tensor], name: str = "") -> tuple[Tensor, ...]
 
 def check_inplace(t: Tensor, constant: bool = False) -> None:
     """torch's conditions for a write in place."""
-    if t._version is None and not mode.inference:
+    if t._counter is None and not mode.inference:
         raise RuntimeError("Inplace update to inference tensor outside InferenceMode is not allowed. You can make a "
                            "clone to get a normal tensor before doing inplace update.")
     if not constant:
@@ -207,15 +207,15 @@ def assign(t: Tensor, compute: Callable[[], Tensor], write: Callable, constant: 
     if view is not None and mode.grad and (node is not None or view.base._edge() is not None):
         new_base = write(view.base_again(), result, view.steps)
     np.copyto(t.array, result.array)
-    if t._version is not None:
-        t._version[0] += 1
+    if t._counter is not None:
+        t._counter[0] += 1
     if new_base is not None:
         rewrite_history(view.base, new_base._node)
     elif node is not None and view is None:
         rewrite_history(t, node)
-        if node.versions and node.versions[-1][1] is result._version:         # it saved its result: that is now t
+        if node.versions and node.versions[-1][1] is result._counter:         # it saved its result: that is now t
             i, _, _, unpack = node.versions[-1]
-            node.versions[-1] = (i, t._version, t._version[0], unpack)
+            node.versions[-1] = (i, t._counter, t._counter[0], unpack)
     return t
 
 

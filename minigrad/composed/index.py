@@ -265,8 +265,8 @@ def _writer(name: str, of_number: str | None = None) -> Callable:
                 return assign(input, lambda: recorded(input, value, index, accumulate), write)
             check_inplace(input)
             _written(write_at, input.array, value.array if isinstance(value, Variable) else value, index, accumulate)
-            if input._version is not None:
-                input._version[0] += 1
+            if input._counter is not None:
+                input._counter[0] += 1
             return input
         op_.__name__ = op_.__qualname__ = plan.__name__ + "_"
         op.in_place = op_

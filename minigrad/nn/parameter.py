@@ -16,7 +16,7 @@ class Parameter(Tensor):
     def __init__(self, data: Tensor | np.ndarray | None = None, requires_grad: bool = True):
         if isinstance(data, Variable):
             Variable.__init__(self, data.array)
-            self._version = data._version
+            self._counter = data._counter
         else:
             Variable.__init__(self, np.empty(0, np.float32) if data is None else data)
         if requires_grad and self.array.dtype.kind != "f":

@@ -146,8 +146,8 @@ class Optimizer:
                         if mode.grad and (p.requires_grad or p._grad.requires_grad):
                             raise NotImplementedError("minigrad does not differentiate through an optimizer's step")
                         self.update(p, p._grad.array, group)
-                        if p._version is not None:
-                            p._version[0] += 1
+                        if p._counter is not None:
+                            p._counter[0] += 1
         return loss
 
     def update(self, p: Tensor, g: np.ndarray, group: dict[str, Any]) -> None:

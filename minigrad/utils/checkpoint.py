@@ -74,7 +74,7 @@ class _Argument:
     def __init__(self, value):
         self.value, self.unpack, self.version = value, None, None
         if isinstance(value, Variable):
-            self.requires_grad, self.version = value.requires_grad, value._version
+            self.requires_grad, self.version = value.requires_grad, value._counter
             self.seen = self.version and self.version[0]
             self.value, self.unpack = value.array, _same
             if mode.pack is not None:
