@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from ..graph import Variable, primitive
-from .elementwise import exp, where
+from .elementwise import abs, exp, log, where
 from .reduce import kept
 from .shape import concatenate, flip_dims, narrow_to
 
@@ -73,14 +71,16 @@ def prod_along(input, dim, keepdim):
     return np.multiply.reduce(input, axis=dim, keepdims=keepdim, dtype=input.dtype) if input.ndim else input.copy()
 
 
-# y_j = ln sum_(i<=j) e^(x_i), so dy_j/dx_i = e^(x_i - y_j) = e^(x_i - y_i) e^(y_i - y_(i+1)) ... e^(y_(j-1) - y_j):
-# factors of at most 1, so that nothing overflows.
-@primitive("Logcumsumexp", input=lambda g, input, out, dim: _difference_exp(input, out) * recurrence(
-    g, _difference_exp(shifted(out, dim, 1, -math.inf), out), dim) if input.shape else g)
+# y_j = ln sum_(i<=j) e^(x_i), so dy_j/dx_i = e^(x_i - y_j), and dx_i = e^(x_i) sum_(j>=i) g_j e^(-y_j). The sum would
+# overflow, its logarithm does not: it is a running one of ln g_j - y_j from behind, for positive and negative g apart.
+@primitive("Logcumsumexp", input=lambda g, input, out, dim: _share(g, input, out, dim) - _share(-g, input, out, dim)
+           if input.shape else g)
 def logcumsumexp_along(input, dim):
     return accumulate(np.logaddexp, input, dim)
 
 
-def _difference_exp(x, y):
-    """e^(x - y), and 1 where both are the same infinity."""
-    return exp(where(x == y, 0.0, x - y))
+def _share(g, input, out, dim: int):
+    """What the positive ones among the gradients contribute."""
+    lowest = float(np.finfo((g.array if isinstance(g, Variable) else g).dtype).min)      # not -inf, whose slope is NaN
+    sources = where(g > 0, log(abs(g)), lowest) - out
+    return exp(flip_dims(logcumsumexp_along(flip_dims(sources, (dim,)), dim), (dim,)) + input)
