@@ -227,12 +227,17 @@ class AccumulateGrad:
     next_functions = ()
 
 
+_DOUBLE = {"e": np.float32, "f": np.float64}
+
+
 def fit(g, shape: tuple, dtype: np.dtype):
     """A gradient in its source's shape (summed where the source was broadcast) and dtype."""
     if g.shape != shape:
         lead = len(g.shape) - len(shape)
-        dims = [d for d in range(len(g.shape)) if d < lead or shape[d - lead] == 1 != g.shape[d]]
-        g = g.sum(tuple(dims)).reshape(shape) if dims else g
+        dims = tuple([d for d in range(len(g.shape)) if d < lead or shape[d - lead] == 1 != g.shape[d]])
+        if dims:                    # in twice the precision, as terms may cancel that NumPy adds one after the other
+            g = g.sum(dims) if isinstance(g, Variable) else np.add.reduce(g, dims, _DOUBLE.get(g.dtype.char))
+            g = g.reshape(shape)
     if isinstance(g, Variable):
         return g if g.array.dtype == dtype else g.to(dtypes.of(dtype))
     return g if g.dtype == dtype else g.astype(dtype)
