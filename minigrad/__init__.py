@@ -79,7 +79,8 @@ tensor = creation.tensor          # the function; the module of that name is whe
 _MODULES = ("nn", "optim", "serialization", "testing", "utils")
 _FUNCTIONS = {
     "nn.functional": ("batch_norm", "binary_cross_entropy_with_logits", "conv1d", "cosine_similarity", "dropout",
-                      "embedding", "group_norm", "kl_div", "layer_norm", "pairwise_distance", "relu_", "rms_norm", "selu", "threshold"),
+                      "embedding", "group_norm", "kl_div", "layer_norm", "pairwise_distance", "relu_", "rms_norm",
+                      "selu", "threshold"),
     "serialization": ("load", "save"),
 }
 _HOMES = {name: home for home, names in _FUNCTIONS.items() for name in names}

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 import numpy as np
 
+from .anomaly import detect_anomaly, inspect_gradient, is_anomaly_enabled, set_detect_anomaly
 from .graph import Node, Tensor, Variable, new_tensor
+from .hooks import observed, run_hooks
 from .modes import (
     Quiet,
-    Settings,
     enable_grad,
     inference_mode,
     is_grad_enabled,
@@ -26,7 +27,7 @@ from .modes import (
     no_grad,
     set_grad_enabled,
 )
-from .views import check_memory
+from .refusals import check_memory
 
 # ---- the walk ---------------------------------------------------------------------------------------------------
 
@@ -55,7 +56,7 @@ def walk(roots: Sequence, gradients: Sequence, retain_graph: bool, create_graph:
                     ends = not (accumulate if leaf else any(map(wanted, node.edges())))
                     found[node] = g             # before its hooks, if the path goes on: as in torch
                 if node.hooks is not None:
-                    g = _run_hooks(node.hooks, g)
+                    g = run_hooks(node.hooks, g)
                 if not leaf and node.retain is not None and (t := node.retain()) is not None:
                     _add_to_grad(t, g)
                 if ends:
@@ -65,11 +66,11 @@ def walk(roots: Sequence, gradients: Sequence, retain_graph: bool, create_graph:
                     if accumulate:
                         _accumulate(node, g)
                     continue
-                flow = node.gradients if node.extras is None else partial(_observed, node)
+                flow = node.gradients if node.extras is None else partial(observed, node)
                 for edge, gi in flow(g, wanted, create_graph):
                     if gi is not None:
                         if mode.anomaly is not None:
-                            suspect = _inspect(node, gi, suspect)
+                            suspect = inspect_gradient(node, gi, suspect)
                         pending[edge] = pending[edge] + gi if edge in pending else gi
                 gi = None                       # the walk keeps nothing alive but what is pending
                 if not retain_graph:
@@ -152,50 +153,6 @@ def _copy_like(like: np.ndarray, g) -> np.ndarray:
     copy = np.empty_like(like)
     np.copyto(copy, g)
     return copy
-
-
-def _run_hooks(hooks: dict, g):
-    """Let each hook see the gradient as a Tensor, and replace it."""
-    t = g if isinstance(g, Variable) else new_tensor(np.asarray(g))
-    for hook in tuple(hooks.values()):
-        result = hook(t)
-        if result is not None:
-            if not isinstance(result, Variable):
-                raise TypeError(f"expected Tensor, but hook returned '{type(result).__name__}'")
-            if result.array.shape != t.array.shape:
-                raise RuntimeError(f"hook has changed the size of value, from {t.array.shape} to {result.array.shape}")
-            if result.array.dtype != t.array.dtype:
-                raise RuntimeError(f"hook has changed the type of value (was {t.type()} got {result.type()})")
-            t = result
-    return t if isinstance(g, Variable) else t.array
-
-
-def _observed(node: Node, g, wanted: Callable, create_graph: bool) -> list:
-    """node.gradients, between the hooks of the node itself: they see, and may replace, tuples of gradients."""
-    def shown(x):
-        return x if x is None or isinstance(x, Variable) else new_tensor(np.asarray(x))
-
-    def replaced(new, old) -> list:
-        if not isinstance(new, tuple | list) or len(new) != len(old):
-            raise RuntimeError(f"a hook of {node.name()} must return None or a tuple of {len(old)} gradients")
-        return [x if create_graph or x is None else x.array for x in new]
-
-    outputs = node.split(g)
-    for hook in tuple(node.extras.get("prehooks", {}).values()):
-        new = hook(tuple(map(shown, outputs)))
-        if new is not None:
-            outputs = replaced(new, outputs)
-    g = node.join(outputs)
-    entries = [entry for entry in node.inputs if wanted(entry[2])]
-    gradients = [gi for _, gi in node.gradients(g, wanted, create_graph)]
-    for hook in tuple(node.extras.get("hooks", {}).values()):
-        by_place = {entry[5]: shown(gi) for entry, gi in zip(entries, gradients, strict=True)}
-        places = node.places()
-        new = hook(tuple(by_place.get(place) for place in places), tuple(map(shown, outputs)))
-        if new is not None:
-            by_place = dict(zip(places, replaced(new, places), strict=True))
-            gradients = [by_place[entry[5]] for entry in entries]
-    return [(entry[2], gi) for entry, gi in zip(entries, gradients, strict=True)]
 
 
 # ---- backward and grad ------------------------------------------------------------------------------------------
@@ -290,54 +247,10 @@ def _start(outputs: Sequence[Tensor], given, create_graph: bool) -> tuple[list, 
     return roots, gradients
 
 
-# ---- anomaly detection ------------------------------------------------------------------------------------------
-
-class set_detect_anomaly(Settings):
-    """Name the forward line behind the first non-finite gradient; with check_nan, a NaN gradient is an error."""
-
-    def __init__(self, mode_: bool = True, check_nan: bool = True):
-        value = bool(check_nan) if mode_ else None
-        super().__init__(anomaly=value)
-        self._former.append({"anomaly": mode.anomaly})
-        mode.anomaly = value
-
-    def __enter__(self):
-        return self
-
-
-class detect_anomaly(Settings):
-    """set_detect_anomaly for the length of a block."""
-
-    def __init__(self, check_nan: bool = True):
-        super().__init__(anomaly=bool(check_nan))
-
-
-def is_anomaly_enabled() -> bool:
-    return mode.anomaly is not None
-
-
-def _inspect(node: Node, g, suspect: str | None) -> str | None:
-    """Warn of the first gradient that is not finite, naming the line that recorded its node; stop at a NaN."""
-    array = g.array if isinstance(g, Variable) else np.asarray(g)
-    if np.isfinite(array).all():
-        return suspect
-    nan = np.isnan(array).any()
-    if suspect is None:
-        unknown = "  (not recorded: enable anomaly detection before the forward pass)\n"
-        trace = "".join(node.trace) if node.trace else unknown
-        suspect = node.name()
-        warnings.warn(f"Error detected in {node.name()}, which made the first {'NaN' if nan else 'infinite'} gradient. "
-                      f"Traceback of forward call that caused the error:\n{trace}", stacklevel=4)
-    if nan and mode.anomaly:
-        line = f" Recorded at: {node.trace[-1].strip()}" if node.trace else ""
-        first = "" if suspect == node.name() else f" The first non-finite gradient was made by '{suspect}'."
-        raise RuntimeError(f"Function '{node.name()}' returned nan values in its 0th output.{first}{line}")
-    return suspect
-
-
 # ---- the rest of torch.autograd's names, from where they are defined ---------------------------------------------
 
-from . import function, graph  # noqa: E402
+from . import function  # noqa: E402
+from . import saved_hooks as graph  # noqa: E402
 from .function import Function, FunctionCtx  # noqa: E402
 
 

@@ -18,7 +18,6 @@ Ints = int | Sequence[int]
 # ---- where and how ----------------------------------------------------------------------------------------------
 
 
-
 class device:
     """Where a tensor lives: "cpu", and nowhere else."""
 

@@ -10,20 +10,13 @@ from functools import wraps
 
 import numpy as np
 
-from .graph import (
-    Node,
-    Tensor,
-    Variable,
-    fit,
-    forward_traceback,
-    new_tensor,
-    next_sequence,
-    renamed,
-    tensor_with_edge,
-)
+from .anomaly import forward_traceback
+from .graph import Node, Tensor, Variable, fit, new_tensor, next_sequence, tensor_with_edge
 from .modes import Settings, mode
+from .names import renamed
 from .ops.shape import alias, write
-from .views import check_inplace, rewrite_history
+from .refusals import check_inplace
+from .views import rewrite_history
 
 
 class FunctionCtx:

@@ -211,7 +211,7 @@ class Generator:
         if threads < 2:
             work()
         else:
-            from concurrent.futures import ThreadPoolExecutor            # takes long to import, and is rarely needed
+            from concurrent.futures import ThreadPoolExecutor  # takes long to import, and is rarely needed
             with ThreadPoolExecutor(threads) as pool:
                 list(pool.map(work, range(threads)))
 

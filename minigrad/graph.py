@@ -23,18 +23,15 @@ is all there is to higher-order gradients.
 from __future__ import annotations
 
 import itertools
-import os
-import traceback
 from collections.abc import Callable, Sequence
 from functools import wraps
 
 import numpy as np
 
 from . import dtypes
-from .modes import Quiet, Settings, mode
+from .anomaly import forward_traceback
+from .modes import Quiet, mode
 from .utils.hooks import RemovableHandle, add_hook
-
-_HERE = os.path.dirname(__file__)
 
 # ---- a value and how it was made --------------------------------------------------------------------------------
 
@@ -261,12 +258,6 @@ def _modified(node: Node, i: int, now: int, seen: int) -> str:
                "with torch.autograd.set_detect_anomaly(True)."))
 
 
-def forward_traceback() -> list[str]:
-    """The user's lines that led to here, for anomaly detection."""
-    frames = [f for f in traceback.extract_stack() if not f.filename.startswith(_HERE)]
-    return traceback.format_list(frames)
-
-
 # ---- recording --------------------------------------------------------------------------------------------------
 
 def primitive(name: str | None = None, **rules: Callable) -> Callable:
@@ -278,7 +269,7 @@ def primitive(name: str | None = None, **rules: Callable) -> Callable:
         params = code.co_varnames[:code.co_argcount]
         variadic = code.co_varnames[code.co_argcount] if code.co_flags & 0x04 else None
         place = {p: i for i, p in enumerate(params)} | {"out": len(params), "shape": SHAPE, "position": POSITION}
-        node_class = _node_class(name or forward.__name__.strip("_").title(), Node)
+        node_class = new_node_class(name or forward.__name__.strip("_").title(), Node)
         entries = {key: (rule, tuple(place[p] for p in rule.__code__.co_varnames[1:rule.__code__.co_argcount]))
                    for key, rule in rules.items()}
         node_class.rules = tuple((place[key], *entry) for key, entry in entries.items() if key != variadic)
@@ -326,7 +317,7 @@ def _bind(name: str, params: Sequence[str], defaults: tuple, args: tuple, kwargs
     return [values[p] for p in params] + list(args[len(params):])
 
 
-def _node_class(name: str, base: type[Node]) -> type[Node]:
+def new_node_class(name: str, base: type[Node]) -> type[Node]:
     suffix = "" if "Backward" in name or name == "CopySlices" else "Backward0"
     return type(name + suffix, (base,), {"__slots__": (), "__module__": base.__module__})
 
@@ -376,73 +367,3 @@ def pack_saved(node: Node) -> None:
     for k, (i, version, seen, _) in enumerate(node.versions):
         node.saved[i] = mode.pack(node.saved[i])
         node.versions[k] = (i, version, seen, mode.unpack) if mode.watched else (i, [0], 0, mode.unpack)
-
-
-class saved_tensors_hooks(Settings):
-    """Within the block, what ops save for backward is pack_hook(it); backward takes unpack_hook of that."""
-
-    def __init__(self, pack_hook: Callable[[Tensor], object], unpack_hook: Callable[[object], Tensor]):
-        def unpack(packed) -> np.ndarray:
-            t = unpack_hook(packed)
-            if not isinstance(t, Variable):
-                raise TypeError("Output of saved tensor unpack_hook expected to be a Tensor but got result of type "
-                                f"{type(t).__name__}")
-            return t.array
-
-        def pack(array: np.ndarray):
-            with Settings(pack=None, grad=False):
-                return pack_hook(new_tensor(array))
-
-        super().__init__(pack=pack, unpack=unpack, watched=False)
-
-    def __enter__(self):
-        if mode.no_packing is not None:
-            raise RuntimeError(mode.no_packing)
-        return super().__enter__()
-
-
-class save_on_cpu(saved_tensors_hooks):
-    """Where all memory is the CPU's, this keeps a copy of what is saved."""
-
-    def __init__(self, pin_memory: bool = False, device_type: str = "cuda"):
-        super().__init__(lambda t: t.clone(), lambda t: t)
-
-
-class disable_saved_tensors_hooks(Settings):
-    """Within the block, saved_tensors_hooks are an error with this message."""
-
-    def __init__(self, error_message: str):
-        super().__init__(no_packing=error_message)
-
-
-def composite(name: str | Callable | None = None) -> Callable:
-    """A function composed of ops, shown as one: the node that makes its result carries its name, as in torch."""
-    if callable(name):
-        return composite()(name)
-
-    def decorate(f: Callable) -> Callable:
-        shown = name or f.__name__.strip("_").title().replace("_", "")
-
-        @wraps(f)
-        def composed(*args, **kwargs):
-            if kwargs:
-                kwargs = {_NUMPY_NAMES.get(k, k): v for k, v in kwargs.items()}
-            mark = next_sequence()
-            result = f(*args, **kwargs)
-            for t in result if isinstance(result, tuple | list) else (result,):
-                if isinstance(t, Variable) and t._node is not None and t._node.seq > mark:
-                    t._node.__class__ = renamed(type(t._node), shown)
-            return result
-        return composed
-    return decorate
-
-
-_NUMPY_NAMES = {"axis": "dim", "keepdims": "keepdim"}        # torch takes NumPy's names for these, and so do we
-_classes: dict = {}
-
-
-def renamed(cls: type[Node], name: str) -> type[Node]:
-    key = (cls, name)
-    if key not in _classes:
-        _classes[key] = _node_class(name, cls)
-    return _classes[key]

@@ -12,17 +12,18 @@ def get_num_threads() -> int:
     return _count or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else _count or os.cpu_count() or 1
 
 
-def set_num_threads(n: int) -> None:
+def set_num_threads(num: int) -> None:
     global _count
-    if not isinstance(n, int):
-        raise TypeError(f"set_num_threads expects an int, but got {type(n).__name__}")
-    if n <= 0:
+    if not isinstance(num, int):
+        raise TypeError(f"set_num_threads expects an int, but got {type(num).__name__}")
+    if num <= 0:
         raise RuntimeError("set_num_threads expects a positive integer")
-    _count = n
+    _count = num
 
 
 def compile(model: Callable | None = None, *, fullgraph: bool = False, dynamic: bool | None = None,
-            backend: object = "inductor", mode: str | None = None, options: dict | None = None,
-            disable: bool = False, name: str | None = None) -> Callable:
+            backend: object = None, mode: str | None = None, options: dict | None = None, name: str | None = None,
+            disable: bool = False, recompile_limit: int | None = None, isolate_recompiles: bool = False,
+            shapes_spec: object = None) -> Callable:
     """The model itself: there is nothing to compile. Without a model, a decorator."""
     return model if model is not None else lambda model: model

@@ -107,10 +107,9 @@ class inference_mode(Settings):
 class set_grad_enabled(Settings):
     """Acts at once, as a function does; as a context manager it puts the mode back that was before the call."""
 
-    def __init__(self, mode_: bool):
-        super().__init__(grad=bool(mode_))
-        self._former.append({"grad": mode.grad})
-        mode.grad = bool(mode_)
+    def __init__(self, mode: bool):
+        super().__init__(grad=bool(mode))
+        super().__enter__()
 
     def __enter__(self):
         return self

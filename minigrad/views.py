@@ -13,8 +13,10 @@ from functools import wraps
 import numpy as np
 
 from . import dtypes
-from .graph import Node, Tensor, Variable, next_sequence, pack_saved, primitive, renamed, tensor_with_edge
+from .graph import Node, Tensor, Variable, next_sequence, pack_saved, primitive, tensor_with_edge
 from .modes import enable_grad, mode
+from .names import renamed
+from .refusals import check_inplace, check_kind, check_view
 
 
 class View:
@@ -41,7 +43,7 @@ class View:
 
     def renew(self, view: Tensor) -> None:
         if self.base.requires_grad:
-            _check_kind(view, self, "and its base or another view of its base has been modified inplace")
+            check_kind(view, self, "and its base or another view of its base has been modified inplace")
         self.seen = view._counter[0]
         if self.base._edge() is not None:
             with enable_grad():
@@ -99,83 +101,12 @@ def mark_multiple(views: Iterable[Tensor], name: str = "") -> tuple[Tensor, ...]
     return views
 
 
-def check_inplace(t: Tensor, constant: bool = False) -> None:
-    """torch's conditions for a write in place."""
-    if t._counter is None and not mode.inference:
-        raise RuntimeError("Inplace update to inference tensor outside InferenceMode is not allowed. You can make a "
-                           "clone to get a normal tensor before doing inplace update.")
-    if not constant:
-        check_memory(t)
-    if not mode.grad:
-        return
-    view = t._view
-    if view is None:
-        if t._node is None and t._leaf:
-            raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
-    elif t.requires_grad or view.base.requires_grad:
-        _check_view(t, view)
-
-
-def check_memory(t: Tensor) -> None:
-    if t.array.size and any(n > 1 and s == 0 for n, s in zip(t.array.shape, t.array.strides, strict=True)):
-        raise RuntimeError("unsupported operation: more than one element of the written-to tensor refers to a single "
-                           "memory location. Please clone() the tensor before performing the operation.")
-
-
 def rewrite_history(t: Tensor, node: Node | None) -> None:
     """From now on t is what this node made; if it retains its gradient, then that of its new value."""
     former = t._node
     if former is not None and node is not None and former.retain is not None and former.retain() is t:
         node.retain, former.retain = former.retain, None
     t._node = node
-
-
-def check_overlap(t: Tensor, source: Tensor) -> None:
-    """Refuse, as torch does, to write where the values to be read partly lie: the same block of memory, laid out
-    otherwise or shifted. (The very same elements may be read and written.)"""
-    a, b = t.array, source.array
-    if a is b or not a.size or not b.size or not np.may_share_memory(a, b):
-        return
-    if _is_dense(a) and _is_dense(b) and (a.ctypes.data, a.strides, a.shape) != (b.ctypes.data, b.strides, b.shape):
-        raise RuntimeError("unsupported operation: some elements of the input tensor and the written-to tensor refer "
-                           "to a single memory location. Please clone() the tensor before performing the operation.")
-
-
-def _is_dense(a: np.ndarray) -> bool:
-    """Whether the elements fill a block of memory, in some order of the dimensions."""
-    step = a.itemsize
-    for stride, n in sorted((s, n) for s, n in zip(a.strides, a.shape, strict=True) if n != 1):
-        if stride != step:
-            return False
-        step *= n
-    return True
-
-
-def _check_view(t: Tensor, view: View) -> None:
-    _check_kind(t, view, "and is being modified inplace")
-    if view.base._leaf and view.base._node is None:
-        raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
-
-
-def _check_kind(t: Tensor, view: View, what: str) -> None:
-    """Refuse to rewrite the history of a view that has none of its own."""
-    if view.kind == "function":
-        raise RuntimeError(
-            f"A view that an autograd.Function returned (of its input, or the input itself) {what}. The history that "
-            "this would give it leaves out the Function's backward, and so its gradient would be wrong. Return a clone "
-            "of it from the Function, or clone it before the write.")
-    if view.kind == "no_grad":
-        raise RuntimeError(
-            f"A view was created in no_grad mode {what} with grad mode enabled. Given that this use case is ambiguous "
-            "and error-prone, it is forbidden. You can clarify your code by moving both the view and the inplace "
-            "either both inside the no_grad block (if you don't want the inplace to be tracked) or both outside (if "
-            "you want the inplace to be tracked).")
-    if isinstance(view.kind, int):
-        name = t._node.name().partition("Backward")[0] if t._node is not None else "a function"
-        raise RuntimeError(
-            f"Output {view.kind} of {name} is a view {what}. This view is the output of a function that returns "
-            "multiple views. Such functions do not allow the output views to be modified inplace. You should replace "
-            "the inplace operation by an out-of-place one.")
 
 
 def assign(t: Tensor, compute: Callable[[], Tensor], write: Callable, constant: bool = False) -> Tensor:
@@ -203,7 +134,7 @@ def assign(t: Tensor, compute: Callable[[], Tensor], write: Callable, constant: 
     if node is not None:
         _keep_old_values(node, t.array, mark)
         if view is not None:
-            _check_view(t, view)
+            check_view(t, view)
     if view is not None and mode.grad and (node is not None or view.base._edge() is not None):
         new_base = write(view.base_again(), result, view.steps)
     np.copyto(t.array, result.array)

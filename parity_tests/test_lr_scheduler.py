@@ -145,9 +145,10 @@ def schedule(engine, spec, cls, actions):
         yield settings_of(optimizer), scheduler.get_last_lr(), scheduler.state_dict()
 
 
-@given(specs(), st.sampled_from(["SGD", "AdamW"]), STEPS)
-def test_schedules(spec, cls, actions):
-    assert_same(schedule, spec, cls, actions)
+@pytest.mark.parametrize("name", [*CHAINABLE, *CYCLING])
+@given(st.data(), st.sampled_from(["SGD", "AdamW"]), STEPS)
+def test_schedules(name, data, cls, actions):
+    assert_same(schedule, data.draw(specs((name,))), cls, actions)
 
 
 @given(specs(tuple(CHAINABLE), depth=2), STEPS)

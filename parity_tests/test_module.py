@@ -276,7 +276,8 @@ def loading_errors(engine):
         lambda: net.load_state_dict(changed(tied=wrong)),
         lambda: net.load_state_dict(changed(tied=wrong), strict=False),
         lambda: net.load_state_dict(changed(more=extra, head__more=extra, blocks__7__x=extra)),
-        lambda: net.load_state_dict(changed(more=extra, tied=None, head__norm__bias=wrong, head__norm__weight=wrong)), lambda: net.load_state_dict(changed(tied=3)), lambda: net.load_state_dict(changed(tied=np.ones((2, 3)))),
+        lambda: net.load_state_dict(changed(more=extra, tied=None, head__norm__bias=wrong, head__norm__weight=wrong)),
+        lambda: net.load_state_dict(changed(tied=3)), lambda: net.load_state_dict(changed(tied=np.ones((2, 3)))),
         lambda: net.load_state_dict([1]), lambda: net.load_state_dict(None), lambda: net.load_state_dict({}),
         lambda: net.load_state_dict(changed(blocks__0__cache=engine.zeros(2))),
         lambda: repr(net.load_state_dict(changed())), lambda: repr(net.load_state_dict({}, strict=False)),
@@ -490,7 +491,8 @@ def sequential(engine):
         make(1).extend(make(2, 3)), lambda: (s.pop(0), s), lambda: (s.__delitem__(slice(0, 2)), s), lambda:
         (s.__setitem__(0, nn.ReLU()), s), lambda: s.__setitem__(9, nn.ReLU()), lambda: s.__setitem__(0, 3), lambda:
         nn.Sequential(3), lambda: nn.Sequential(), lambda: (named.__setitem__(1, nn.ReLU()), named), lambda:
-        (named.__delitem__(0), named), lambda: make(1, 1)(engine.zeros(2, 1)), lambda: [n for n in dir(make(1, 2)) if n.isdigit()],
+        (named.__delitem__(0), named), lambda: make(1, 1)(engine.zeros(2, 1)),
+        lambda: [n for n in dir(make(1, 2)) if n.isdigit()],
         lambda: make(1).__iadd__(make(2)), lambda: make(1, 2).__imul__(2), lambda: make(1).__imul__(0))
 
 
@@ -582,7 +584,8 @@ def flat(x: Any) -> list:
 # ---- random trees -----------------------------------------------------------------------------------------------
 
 LEAVES = [("Linear", (2, 3)), ("Linear", (4, 1, False)), ("ReLU", ()), ("ReLU", (True,)), ("Dropout", (0.25,)),
-          ("Identity", ()), ("LayerNorm", (3,)), ("Embedding", (3, 2, 0)), ("GELU", ()), ("Softmax", (1,)), ("Conv1d", (2, 4, 3, 2, 1)),
+          ("Identity", ()), ("LayerNorm", (3,)), ("Embedding", (3, 2, 0)), ("GELU", ()), ("Softmax", (1,)),
+          ("Conv1d", (2, 4, 3, 2, 1)),
           ("MultiheadAttention", (4, 2)), ("BatchNorm1d", (3,)), ("Flatten", ()), ("Module", ()), ("GroupNorm", (1, 2))]
 trees = st.recursive(
     st.sampled_from(LEAVES),

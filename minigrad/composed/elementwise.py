@@ -9,7 +9,8 @@ from functools import wraps
 import numpy as np
 
 from .. import dtypes
-from ..graph import Tensor, Variable, composite, new_tensor
+from ..graph import Tensor, Variable, new_tensor
+from ..names import composite, named
 from ..ops.elementwise import (
     _clamp,
     _masked_fill,
@@ -73,7 +74,7 @@ from ..ops.logic import (
     lt,
     ne,
 )
-from ..ops.promotion import cast, check_same_size, kinds, named, promoted, refuse, to_floating
+from ..ops.promotion import cast, check_same_size, kinds, promoted, refuse, to_floating
 from ..ops.special import (
     _addcdiv,
     _atan2,

@@ -9,14 +9,17 @@ from operator import index as as_index
 import numpy as np
 
 from ..creation import filled
-from ..graph import Tensor, Variable, composite, new_tensor
+from ..graph import Tensor, Variable, new_tensor
+from ..kernels.scatter import write_at
 from ..modes import mode
+from ..names import composite, named
 from ..ops.elementwise import mul
-from ..ops.index import index_at, index_write, write_at
-from ..ops.promotion import cast, named
+from ..ops.index import index_at, index_write
+from ..ops.promotion import cast
 from ..ops.reduce import dim_of
 from ..ops.shape import alias, basic_index, contiguous_copy, diagonal_view, expand_to, reshape_to, write
-from ..views import assign, check_inplace
+from ..refusals import check_inplace
+from ..views import assign
 from .inplace import copy_, fill_, inplace
 from .shape import common_shape, flatten, require_tensor, takes_out, unbind
 

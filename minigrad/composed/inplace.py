@@ -9,7 +9,8 @@ import numpy as np
 
 from ..graph import Tensor, Variable, primitive
 from ..ops.shape import write
-from ..views import assign, check_overlap
+from ..refusals import check_overlap
+from ..views import assign
 
 
 def inplace(op: Callable) -> Callable:

@@ -9,11 +9,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from .. import dtypes
-from ..graph import Tensor, Variable, composite
+from ..graph import Tensor, Variable
+from ..names import composite, named
 from ..ops.elementwise import _where, add, mul
 from ..ops.elementwise import abs as absolute
 from ..ops.matmul import matrix_product
-from ..ops.promotion import cast, named
+from ..ops.promotion import cast
 from ..ops.reduce import dim_of, dims_of, max_over, min_over, sum_over
 from ..ops.shape import basic_index, diagonal_view, permute_dims, reshape_to
 from ..ops.svd import singular_values

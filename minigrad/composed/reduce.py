@@ -9,14 +9,15 @@ from functools import wraps
 import numpy as np
 
 from .. import dtypes
-from ..graph import Tensor, Variable, composite, new_tensor, primitive
+from ..graph import Tensor, Variable, new_tensor, primitive
 from ..kernels import selection
 from ..modes import mode as modes
+from ..names import composite, named
 from ..ops.elementwise import _where, isnan, sqrt_flat_at_zero
 from ..ops.index import index_at
 from ..ops.logic import check_tensors, logical_not
 from ..ops.norm import norm_over
-from ..ops.promotion import cast, named, refuse, to_floating
+from ..ops.promotion import cast, refuse, to_floating
 from ..ops.reduce import (
     dim_of,
     dims_of,

@@ -22,15 +22,17 @@ from ..creation import (
     memory_order,
     preserve_format,
 )
-from ..graph import Tensor, Variable, composite, new_tensor
+from ..graph import Tensor, Variable, new_tensor
 from ..modes import mode
+from ..names import composite, named
 from ..ops import shape as ops
 from ..ops.elementwise import _where
 from ..ops.elementwise import clone as copied
 from ..ops.index import index_at
-from ..ops.promotion import cast, named
+from ..ops.promotion import cast
 from ..ops.reduce import dim_of, dims_of
 from ..ops.shape import (
+    alias,
     basic_index,
     contiguous_copy,
     diagonal_view,
@@ -42,8 +44,9 @@ from ..ops.shape import (
     windows,
     write,
 )
+from ..refusals import check_inplace
 from ..size import Size
-from ..views import check_inplace, mark_multiple
+from ..views import mark_multiple
 from .inplace import inplace
 
 # ---- arguments --------------------------------------------------------------------------------------------------
@@ -53,7 +56,26 @@ def _tuple(name: str, argument: str, value) -> tuple[int, ...]:
     """The integers of an argument that must be a sequence, as in torch.reshape(x, (2, 3))."""
     if not isinstance(value, Sequence) or isinstance(value, str):
         raise TypeError(f"{name}(): argument '{argument}' must be tuple of ints, not {type(value).__name__}")
-    return ints(name, "", (value,))
+    return ints(name, argument, (value,))
+
+
+def _spread(op: Callable, argument: str) -> Callable:
+    """The method of an op that takes a sequence of integers, as torch.reshape(x, (2, 3)): the method takes them one by
+    one, too, as x.reshape(2, 3)."""
+    name = op.__name__
+
+    def method(self, *given, **by_name):
+        return op(self, ints(name, argument, given, **_only(by_name, argument, name)))
+    method.__name__ = method.__qualname__ = name
+    method.__doc__ = op.__doc__
+    return method
+
+
+def _only(by_name: dict, argument: str, name: str) -> dict:
+    for key in by_name:
+        if key != argument:
+            raise TypeError(f"{name}() got an unexpected keyword argument '{key}'")
+    return {"by_name": by_name[argument]} if by_name else {}
 
 
 def require_tensor(name: str, x, argument: str = "input", position: int = 1) -> None:
@@ -134,19 +156,11 @@ def infer_size(sizes: tuple[int, ...], count: int) -> tuple[int, ...]:
 
 # ---- the same elements, another shape ---------------------------------------------------------------------------
 
-def reshape(input: Tensor, *shape, **by_name) -> Tensor:
+def reshape(input: Tensor, shape: Sequence[int]) -> Tensor:
     """A view if the layout allows it, else a copy."""
     require_tensor("reshape", input)
-    shape = ints("reshape", "shape", shape, **_only(by_name, "shape", "reshape"))
-    out = reshape_to(input, infer_size(shape, input.array.size))
+    out = reshape_to(input, infer_size(_tuple("reshape", "shape", shape), input.array.size))
     return out if out._view is not None else named(out, "UnsafeView")
-
-
-def _only(by_name: dict, argument: str, name: str) -> dict:
-    for key in by_name:
-        if key != argument:
-            raise TypeError(f"{name}() got an unexpected keyword argument '{key}'")
-    return {"by_name": by_name[argument]} if by_name else {}
 
 
 def reshape_as(input: Tensor, other: Tensor) -> Tensor:
@@ -224,14 +238,17 @@ def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
     return view(input, (*shape[:dim], *sizes, *shape[dim + 1:]))
 
 
-def squeeze(input: Tensor, dim: Ints | None = None, *rest: int, **by_name) -> Tensor:
+def squeeze(input: Tensor, dim: Ints | None = None, *, axis: Ints | None = None) -> Tensor:
     """Without the dimensions of size 1: all, or those named."""
     require_tensor("squeeze", input)
-    dim = by_name.get("axis", dim)
-    shape = input.array.shape
-    chosen = dims_of(dim if not rest else (dim, *rest), len(shape), empty_means_all=False)
+    dim, shape = axis if dim is None else dim, input.array.shape
+    chosen = dims_of(dim, len(shape), empty_means_all=False)
     out = basic_index(input, tuple(0 if n == 1 and d in chosen else slice(None) for d, n in enumerate(shape)))
     return named(out, f"SqueezeBackward{0 if dim is None else 2 if isinstance(dim, Sequence) else 1}")
+
+
+def _squeeze(self: Tensor, dim: Ints | None = None, *rest: int, axis: Ints | None = None) -> Tensor:
+    return squeeze(self, (dim, *rest) if rest else dim, axis=axis)
 
 
 def unsqueeze(input: Tensor, dim: int) -> Tensor:
@@ -275,10 +292,10 @@ def adjoint(input: Tensor) -> Tensor:
     return transpose(input, -2, -1)
 
 
-def permute(input: Tensor, *dims, **by_name) -> Tensor:
+def permute(input: Tensor, dims: Sequence[int]) -> Tensor:
     """The dimensions in the given order."""
     require_tensor("permute", input)
-    dims, n = ints("permute", "", dims, **_only(by_name, "dims", "permute")), input.array.ndim
+    dims, n = _tuple("permute", "dims", dims), input.array.ndim
     if len(dims) != n:
         raise RuntimeError("permute(sparse_coo): number of dimensions in the tensor input does not match the length of "
                            f"the desired ordering of dimensions i.e. input.dim() = {n} is not equal to len(dims) = "
@@ -304,7 +321,7 @@ def movedim(input: Tensor, source: Ints, destination: Ints) -> Tensor:
         if len(set(dims)) != len(dims):
             raise RuntimeError(f"movedim: repeated dim in `{k}` ({list(dims)})")
     if n == 0:
-        return permute_dims(input, ())
+        return alias(input)
     rest = iter([d for d in range(n) if d not in pair["source"]])
     moved = dict(zip(pair["destination"], pair["source"], strict=True))
     return permute_dims(input, tuple(moved[d] if d in moved else next(rest) for d in range(n)))
@@ -318,8 +335,12 @@ def moveaxis(input: Tensor, source: Ints, destination: Ints) -> Tensor:
 
 def expand(input: Tensor, *size, implicit: bool = False, **by_name) -> Tensor:
     """Dimensions of size 1 repeated, without copies; -1 keeps a dimension."""
+    return _expand(input, ints("expand", "size", size, **_only(by_name, "size", "expand")))
+
+
+def _expand(input: Tensor, size: tuple[int, ...]) -> Tensor:
     require_tensor("expand", input)
-    size, shape = ints("expand", "", size, **_only(by_name, "size", "expand")), input.array.shape
+    shape = input.array.shape
     lead = len(size) - len(shape)
     if lead < 0:
         raise RuntimeError(f"expand(torch.{input.dtype.tensor_type}Tensor{{{list(shape)}}}, size={list(size)}): the "
@@ -348,7 +369,7 @@ def expand_as(input: Tensor, other: Tensor) -> Tensor:
 
 
 def broadcast_to(input: Tensor, size: Sequence[int]) -> Tensor:
-    return expand(input, _tuple("broadcast_to", "size", size))
+    return _expand(input, _tuple("broadcast_to", "size", size))
 
 
 def broadcast_shapes(*shapes: Ints) -> Size:
@@ -404,35 +425,43 @@ def _base(view: Tensor) -> Tensor:
     return view
 
 
-def tile(input: Tensor, *dims, **by_name) -> Tensor:
+def tile(input: Tensor, dims: Sequence[int]) -> Tensor:
     """repeat, with dimensions that are not named repeated once."""
-    dims = ints("tile", "", dims, **_only(by_name, "dims", "tile"))
+    dims = _tuple("tile", "dims", dims)
     return repeat(input, (1,) * (input.array.ndim - len(dims)) + dims)
 
 
-def repeat_interleave(input: Tensor, repeats: int | Tensor | None = None, dim: int | None = None, *,
+def repeat_interleave(input: Tensor | None = None, repeats: int | Tensor | None = None, dim: int | None = None, *,
                       output_size: int | None = None) -> Tensor:
     """Each element so many times in succession; of repeats alone, the indices that do this."""
-    if repeats is None:
-        return new_tensor(np.repeat(np.arange(input.array.size), _repeats(input.array)))
+    if input is not None and repeats is not None:
+        return _repeat_interleave(input, repeats, dim, output_size=output_size)
+    repeats = input if repeats is None else repeats
+    require_tensor("repeat_interleave", repeats, "repeats")
+    if repeats.array.ndim != 1:
+        raise RuntimeError("repeat_interleave only accept 1D vector as repeat")
+    return new_tensor(_places(repeats.array, output_size).astype(repeats.array.dtype))
+
+
+def _repeat_interleave(self: Tensor, repeats: int | Tensor, dim: int | None = None, *,
+                       output_size: int | None = None) -> Tensor:
+    """Each element so many times in succession."""
+    require_tensor("repeat_interleave", self)
     if dim is None:
-        input, dim = flatten(input), 0
-    dim = dim_of(dim, input.array.ndim)
-    if input.array.ndim == 0:
-        input = flatten(input)
+        input, dim = flatten(self), 0
+    elif not self.array.ndim:
+        raise IndexError(f"Dimension specified as {dim} but tensor has no dimensions")
+    else:
+        input, dim = self, dim_of(dim, self.array.ndim)
     n = input.array.shape[dim]
-    if isinstance(repeats, Variable) and repeats.array.size == 1 and repeats.array.dtype.kind in "iu":
-        repeats = int(repeats.array.item())
     if isinstance(repeats, Variable):
-        counts = _repeats(repeats.array)
+        counts = repeats.array
         if counts.ndim > 1:
             raise RuntimeError("repeats must be 0-dim or 1-dim tensor")
-        if repeats.array.size != n:
+        if counts.size not in (1, n):
             raise RuntimeError("repeats must have the same size as input along dim, but got repeats.size(0) = "
-                               f"{repeats.array.size} and input.size({dim}) = {n}")
-        places = np.repeat(np.arange(n), counts)
-        if output_size is not None and output_size != places.size:
-            raise RuntimeError("allocated size does not match required size")
+                               f"{counts.size} and input.size({dim}) = {n}")
+        places = _places(np.broadcast_to(counts, n), output_size)
         return named(index_at(input, (slice(None),) * dim + (places,)), "IndexSelect")
     repeats = index(repeats)
     if repeats < 0:
@@ -444,12 +473,17 @@ def repeat_interleave(input: Tensor, repeats: int | Tensor | None = None, dim: i
     return _base(reshape_to(contiguous_copy(many), (*shape[:dim], n * repeats, *shape[dim + 1:])))
 
 
-def _repeats(counts: np.ndarray) -> np.ndarray:
-    if counts.dtype.kind not in "iu":
-        raise NotImplementedError("repeat_interleave: repeats must be an integer tensor")
+def _places(counts: np.ndarray, output_size: int | None) -> np.ndarray:
+    """Each index so many times in succession."""
+    if counts.dtype not in (np.int32, np.int64):
+        raise NotImplementedError(f"\"repeat_interleave_cpu\" not implemented for "
+                                  f"'{dtypes.of(counts.dtype).tensor_type}'")
     if (counts < 0).any():
         raise RuntimeError("repeats can not be negative")
-    return counts
+    places = np.repeat(np.arange(counts.size), counts)
+    if output_size is not None and output_size != places.size:
+        raise RuntimeError("allocated size does not match required size")
+    return places
 
 
 def meshgrid(*tensors, indexing: str | None = None) -> tuple[Tensor, ...]:
@@ -690,11 +724,16 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     return split(input, -(-n // chunks), dim)
 
 
-def tensor_split(input: Tensor, indices_or_sections: Ints | Tensor | None = None, dim: int = 0, *, indices=None,
-                 sections=None) -> tuple[Tensor, ...]:
-    """So many parts of lengths that differ by one at most, or parts cut at the given places."""
-    given = next(x for x in (indices_or_sections, indices, sections) if x is not None)
+def tensor_split(input: Tensor, indices_or_sections: Ints | Tensor | None = None, dim: int = 0, *,
+                 indices: Sequence[int] | None = None, sections: int | None = None,
+                 tensor_indices_or_sections: Tensor | None = None) -> tuple[Tensor, ...]:
+    """So many parts of lengths that differ by one at most, or parts cut at the given places. Each kind of argument may
+    also be given by a name of its own."""
     require_tensor("tensor_split", input)
+    kinds = (indices_or_sections, indices, sections, tensor_indices_or_sections)
+    if sum(x is not None for x in kinds) != 1:
+        raise TypeError("tensor_split() takes one of indices, sections and tensor_indices_or_sections")
+    given = next(x for x in kinds if x is not None)
     if not input.array.ndim:
         raise RuntimeError("tensor_split expected at least a 1-dimensional tensor, but got a tensor with 0 dims")
     dim = dim_of(dim, input.array.ndim)
@@ -801,23 +840,22 @@ def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
 
 # ---- mirrored, rolled, rotated ----------------------------------------------------------------------------------
 
-def flip(input: Tensor, *dims, **by_name) -> Tensor:
+def flip(input: Tensor, dims: Sequence[int]) -> Tensor:
     """The dimensions backwards, as a copy."""
     require_tensor("flip", input)
-    dims = ints("flip", "dims", dims, **_only(by_name, "dims", "flip"))
-    return flip_dims(input, dims_of(dims, input.array.ndim, empty_means_all=False))
+    return flip_dims(input, dims_of(_tuple("flip", "dims", dims), input.array.ndim, empty_means_all=False))
 
 
 def fliplr(input: Tensor) -> Tensor:
     if input.array.ndim < 2:
         raise RuntimeError("Input must be >= 2-d.")
-    return flip(input, 1)
+    return flip(input, (1,))
 
 
 def flipud(input: Tensor) -> Tensor:
     if input.array.ndim < 1:
         raise RuntimeError("Input must be >= 1-d.")
-    return flip(input, 0)
+    return flip(input, (0,))
 
 
 @composite("Roll")
@@ -956,33 +994,34 @@ def clone(input: Tensor, *, memory_format=None) -> Tensor:
 
 def _reshaped(op):
     """The in-place form of an op that makes a view: the tensor becomes that view of its memory."""
-    def op_(input: Tensor, *args) -> Tensor:
+    def op_(input: Tensor, *args, **kwargs) -> Tensor:
         check_inplace(input)
-        out = op(input, *args)
+        out = op(input, *args, **kwargs)
         input.array, input._node = out.array, out._node
         if input._view is not None:
             input._view = out._view
         return input
-    op_.__name__ = op_.__qualname__ = op.__name__ + "_"
-    op_.__doc__ = f"{op.__name__}, in place: the memory stays, the shape changes."
+    name = op.__name__.strip("_")
+    op_.__name__ = op_.__qualname__ = name + "_"
+    op_.__doc__ = f"{name}, in place: the memory stays, the shape changes."
     return op_
 
 
 class Methods:
     __slots__ = ()
 
-    reshape, reshape_as, view, view_as = reshape, reshape_as, view, view_as
-    flatten, ravel, unflatten, squeeze, unsqueeze = flatten, ravel, unflatten, squeeze, unsqueeze
+    reshape, reshape_as, view, view_as = _spread(reshape, "shape"), reshape_as, view, view_as
+    flatten, ravel, unflatten, squeeze, unsqueeze = flatten, ravel, unflatten, _squeeze, unsqueeze
     transpose, swapaxes, swapdims, t, adjoint = transpose, swapaxes, swapdims, t, adjoint
-    permute, movedim, moveaxis = permute, movedim, moveaxis
-    expand, expand_as, broadcast_to, repeat, tile = expand, expand_as, broadcast_to, repeat, tile
-    repeat_interleave = repeat_interleave
+    permute, movedim, moveaxis = _spread(permute, "dims"), movedim, moveaxis
+    expand, expand_as, broadcast_to = expand, expand_as, _spread(broadcast_to, "size")
+    repeat, tile, repeat_interleave = repeat, _spread(tile, "dims"), _repeat_interleave
     split, split_with_sizes, chunk, tensor_split = _split, split_with_sizes, chunk, tensor_split
     hsplit, vsplit, dsplit, unbind, narrow, select = hsplit, vsplit, dsplit, unbind, narrow, select
-    unfold, flip, fliplr, flipud, roll, rot90 = unfold, flip, fliplr, flipud, roll, rot90
+    unfold, flip, fliplr, flipud, roll, rot90 = unfold, _spread(flip, "dims"), fliplr, flipud, roll, rot90
     diagonal, diag, diag_embed, diagflat, tril, triu = diagonal, diag, diag_embed, diagflat, tril, triu
     is_contiguous, contiguous, clone = is_contiguous, contiguous, clone
-    squeeze_, unsqueeze_, t_, transpose_ = _reshaped(squeeze), _reshaped(unsqueeze), _reshaped(t), _reshaped(transpose)
+    squeeze_, unsqueeze_, t_, transpose_ = _reshaped(_squeeze), _reshaped(unsqueeze), _reshaped(t), _reshaped(transpose)
     swapaxes_, swapdims_ = _reshaped(swapaxes), _reshaped(swapdims)
     tril_, triu_ = inplace(tril), inplace(triu)
 

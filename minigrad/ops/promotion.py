@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .. import dtypes
-from ..graph import Variable, primitive, renamed
+from ..graph import Variable, primitive
 
 
 def to_floating(x):
@@ -83,13 +83,6 @@ def check_same_size(tensors) -> None:
                 raise RuntimeError(f"The size of tensor a ({a[d]}) must match the size of tensor b ({b[d]}) at "
                                    f"non-singleton dimension {d}")
         shape = tuple(q if p == 1 else p for p, q in zip(a, b))
-
-
-def named(out, name: str):
-    """The result of a primitive, with the name that torch gives its node for these types of operands."""
-    if isinstance(out, Variable) and out._node is not None:
-        out._node.__class__ = renamed(type(out._node), name)
-    return out
 
 
 def kinds(*operands) -> str:

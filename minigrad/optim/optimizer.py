@@ -16,8 +16,8 @@ import numpy as np
 from ..dtypes import get_default_dtype
 from ..graph import Tensor, Variable, new_tensor
 from ..modes import Quiet, enable_grad, mode, set_grad_enabled
+from ..refusals import check_inplace
 from ..utils.hooks import RemovableHandle, add_hook
-from ..views import check_inplace
 
 
 class _Required:

@@ -11,10 +11,10 @@ from ... import dtypes
 from ...composed.inplace import inplace as inplace_form
 from ...graph import Tensor, Variable, new_tensor, primitive
 from ...modes import no_grad
-from ...ops.elementwise import _clamp, erf, expm1, mul, pow, sigmoid, tanh, where
+from ...names import named
+from ...ops.elementwise import erf, expm1, mul, pow, sigmoid, tanh, where
 from ...ops.elementwise import relu as _relu
 from ...ops.logic import check_tensors
-from ...ops.promotion import named
 from .common import kernel, require_floating
 
 
@@ -46,7 +46,8 @@ def relu_(input: Tensor) -> Tensor:
 @kernel("Hardtanh")
 def _hardtanh(input, min_val, max_val):
     """The gradient is zero on the bounds, too, as torch's is."""
-    return where((input <= min_val) | (input >= max_val), _clamp(input.detach(), min_val, max_val), input)
+    passing = where((input <= min_val) | (input >= max_val), input.detach(), input)
+    return where(input < min_val, min_val, where(input > max_val, max_val, passing))
 
 
 def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
@@ -111,8 +112,10 @@ def threshold(input: Tensor, threshold: float, value: float, inplace: bool = Fal
 
 @kernel("Elu")
 def _elu(input, alpha, scale):
-    negative = alpha * scale * expm1(where(input <= 0, input, 0.0))         # else e^x would overflow where x is taken
-    return where(input <= 0, negative, input * scale if scale != 1 else input)
+    """The slope at 0 is alpha's, the second derivative there is 0."""
+    negative = alpha * scale * expm1(where(input < 0, input, 0.0))          # else e^x would overflow where x is taken
+    slope = np.where(input.array == 0, alpha * scale, scale).astype(input.array.dtype)
+    return where(input < 0, negative, input * slope)
 
 
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
@@ -186,7 +189,7 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
 
 @kernel("LogSigmoid")
 def _log_sigmoid(input):
-    return -log1p_exp(-input)
+    return 0.0 - log1p_exp(-input)                                          # not -0.0 where it is nothing
 
 
 def logsigmoid(input: Tensor) -> Tensor:

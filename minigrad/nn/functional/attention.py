@@ -9,10 +9,11 @@ import numpy as np
 
 from ...composed.shape import cat
 from ...graph import Tensor, new_tensor
+from ...names import named
 from ...ops.elementwise import where
 from ...ops.logic import check_tensors
 from ...ops.matmul import matrix_product
-from ...ops.promotion import cast, named
+from ...ops.promotion import cast
 from ...ops.reduce import softmax_along
 from ...ops.shape import swap_dims
 from .activation import dropout, softmax

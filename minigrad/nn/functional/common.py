@@ -9,9 +9,10 @@ from functools import wraps
 import numpy as np
 
 from ...composed.inplace import inplace as inplace_form
-from ...graph import Tensor, Variable, composite
+from ...graph import Tensor, Variable
+from ...names import composite, named
 from ...ops.logic import check_tensors
-from ...ops.promotion import cast, named
+from ...ops.promotion import cast
 from ...ops.reduce import mean_over, sum_over
 
 _HALF, _SINGLE = np.dtype(np.float16), np.dtype(np.float32)

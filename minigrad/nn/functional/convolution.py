@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ...graph import Tensor, composite, new_tensor
+from ...graph import Tensor, new_tensor
+from ...names import composite
 from ...ops.logic import check_tensors
 from ...ops.matmul import matrix_product
 from ...ops.shape import (
@@ -206,6 +207,8 @@ def _check_conv(input, weight, bias, stride, sides, dilation, groups) -> None:
     if padded < reach:
         raise RuntimeError(f"Calculated padded input size per channel: ({padded}). Kernel size: ({reach}). Kernel "
                            "size can't be greater than actual input size")
+    if input.array.dtype.kind == "b":
+        raise NotImplementedError("\"slow_conv2d_cpu\" not implemented for 'Bool'")
     if weight.array.dtype != input.array.dtype:
         raise RuntimeError(f"expected scalar type {input.dtype.tensor_type} but found {weight.dtype.tensor_type}")
     if bias is not None and bias.array.dtype != input.array.dtype:

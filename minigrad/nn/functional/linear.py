@@ -9,9 +9,9 @@ import numpy as np
 from ...graph import Tensor, Variable, new_tensor, primitive
 from ...kernels.linear import affine
 from ...modes import no_grad
+from ...names import named
 from ...ops.index import index_write
 from ...ops.logic import check_tensors
-from ...ops.promotion import named
 from ...ops.shape import zeros_for
 
 

@@ -11,9 +11,10 @@ from ... import dtypes
 from ...composed.shape import reshape
 from ...graph import Tensor
 from ...modes import no_grad
+from ...names import named
 from ...ops.elementwise import rsqrt
 from ...ops.logic import check_tensors
-from ...ops.promotion import cast, named, promoted
+from ...ops.promotion import cast, promoted
 from ...ops.reduce import mean_over, sum_over, var_over
 from ...ops.shape import reshape_to
 from .common import kernel, require_floating
