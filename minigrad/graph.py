@@ -31,6 +31,7 @@ import numpy as np
 from . import dtypes
 from .anomaly import forward_traceback
 from .modes import Quiet, mode
+from .refusals import bind, modified, not_a_tensor
 from .utils.hooks import RemovableHandle, add_hook
 
 # ---- a value and how it was made --------------------------------------------------------------------------------
@@ -180,7 +181,7 @@ class Node:
         saved, edges = self.saved, None
         for i, version, seen, unpack in self.versions:
             if version[0] != seen:
-                raise RuntimeError(_modified(self, i, version[0], seen))
+                raise RuntimeError(modified(self, i, version[0], seen))
             if saved is self.saved and (unpack or create_graph):
                 saved = list(saved)
             if unpack:
@@ -243,21 +244,6 @@ def fit(g, shape: tuple, dtype: np.dtype):
 SHAPE, POSITION = -1, -2        # what a rule may name besides arguments and the result
 
 
-def _modified(node: Node, i: int, now: int, seen: int) -> str:
-    value = node.saved[i]
-    own = i == len(node.saved) - 1
-    makers = [node] if own else [entry[2] for entry in node.inputs if entry[5] == i]
-    maker = next((e for e in makers if isinstance(e, Node)), None)
-    which = f", which is output 0 of {maker.name()}," if maker else ""
-    packed = not isinstance(value, np.ndarray)
-    what = "a tensor" if packed else f"[torch.{dtypes.of(value.dtype).tensor_type}Tensor {list(value.shape)}]"
-    return ("one of the variables needed for gradient computation has been modified by an inplace operation: "
-            f"{what}{which} is at version {now}; expected version {seen} instead. Hint: "
-            + ("the backtrace further above shows the operation that failed to compute its gradient." if mode.anomaly
-               is not None else "enable anomaly detection to find the operation that failed to compute its gradient, "
-               "with torch.autograd.set_detect_anomaly(True)."))
-
-
 # ---- recording --------------------------------------------------------------------------------------------------
 
 def primitive(name: str | None = None, **rules: Callable) -> Callable:
@@ -279,13 +265,13 @@ def primitive(name: str | None = None, **rules: Callable) -> Callable:
         @wraps(forward)
         def op(*args, **kwargs):
             if kwargs or len(args) < first:
-                args = _bind(forward.__name__, params, defaults, args, kwargs)
+                args = bind(forward.__name__, params, defaults, args, kwargs)
             raw, found = list(args), False
             for i, a in enumerate(args):
                 if isinstance(a, Variable):
                     raw[i], found = a.array, True
             if not found:                       # a rule calls, with bare arrays
-                return forward(*raw) if any(isinstance(a, _ARRAYS) for a in raw) else _not_a_tensor(forward, args)
+                return forward(*raw) if any(isinstance(a, _ARRAYS) for a in raw) else not_a_tensor(forward, args)
             with Quiet():
                 out = Tensor(forward(*raw))
             if mode.grad and (node_class.rules or node_class.many):
@@ -298,23 +284,6 @@ def primitive(name: str | None = None, **rules: Callable) -> Callable:
 
 
 _ARRAYS = (np.ndarray, np.generic)
-
-
-def _not_a_tensor(f: Callable, args: Sequence):
-    raise TypeError(f"{f.__name__}(): argument 'input' (position 1) must be Tensor, not {type(args[0]).__name__}")
-
-
-def _bind(name: str, params: Sequence[str], defaults: tuple, args: tuple, kwargs: dict) -> list:
-    values = dict(zip(params[len(params) - len(defaults):], defaults)) | dict(zip(params, args))
-    for key, value in kwargs.items():
-        if key not in params or key in params[:len(args)]:
-            raise TypeError(f"{name}() got an unexpected keyword argument '{key}'")
-        values[key] = value
-    missing = [p for p in params if p not in values]
-    if missing:
-        raise TypeError(f"{name}() missing {len(missing)} required positional arguments: " +
-                        ", ".join(f'"{p}"' for p in missing))
-    return [values[p] for p in params] + list(args[len(params):])
 
 
 def new_node_class(name: str, base: type[Node]) -> type[Node]:

@@ -1,15 +1,17 @@
-"""What torch refuses to write in place, and why."""
+"""What is refused, and why: writes in place, values that changed, arguments that do not fit. In torch's words."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from . import dtypes
 from .modes import mode
 
 if TYPE_CHECKING:
-    from .graph import Tensor
+    from .graph import Node, Tensor
     from .views import View
 
 
@@ -82,3 +84,35 @@ def check_kind(t: Tensor, view: View, what: str) -> None:
             f"Output {view.kind} of {name} is a view {what}. This view is the output of a function that returns "
             "multiple views. Such functions do not allow the output views to be modified inplace. You should replace "
             "the inplace operation by an out-of-place one.")
+
+
+def modified(node: Node, i: int, now: int, seen: int) -> str:
+    value = node.saved[i]
+    own = i == len(node.saved) - 1
+    makers = [node] if own else [entry[2] for entry in node.inputs if entry[5] == i]
+    maker = next((e for e in makers if hasattr(e, "inputs")), None)
+    which = f", which is output 0 of {maker.name()}," if maker else ""
+    packed = not isinstance(value, np.ndarray)
+    what = "a tensor" if packed else f"[torch.{dtypes.of(value.dtype).tensor_type}Tensor {list(value.shape)}]"
+    return ("one of the variables needed for gradient computation has been modified by an inplace operation: "
+            f"{what}{which} is at version {now}; expected version {seen} instead. Hint: "
+            + ("the backtrace further above shows the operation that failed to compute its gradient." if mode.anomaly
+               is not None else "enable anomaly detection to find the operation that failed to compute its gradient, "
+               "with torch.autograd.set_detect_anomaly(True)."))
+
+
+def not_a_tensor(f: Callable, args: Sequence):
+    raise TypeError(f"{f.__name__}(): argument 'input' (position 1) must be Tensor, not {type(args[0]).__name__}")
+
+
+def bind(name: str, params: Sequence[str], defaults: tuple, args: tuple, kwargs: dict) -> list:
+    values = dict(zip(params[len(params) - len(defaults):], defaults)) | dict(zip(params, args))
+    for key, value in kwargs.items():
+        if key not in params or key in params[:len(args)]:
+            raise TypeError(f"{name}() got an unexpected keyword argument '{key}'")
+        values[key] = value
+    missing = [p for p in params if p not in values]
+    if missing:
+        raise TypeError(f"{name}() missing {len(missing)} required positional arguments: " +
+                        ", ".join(f'"{p}"' for p in missing))
+    return [values[p] for p in params] + list(args[len(params):])
