@@ -22,6 +22,7 @@ from .random import (
     randint_like, randn, randn_like, randperm, seed, set_rng_state,
 )
 from .tensor import Tensor, is_tensor
+from .composed.metadata import numel
 from .ops.elementwise import (
     abs, add, ceil, cos, cosh, erf, erfc, exp, exp2, expm1, floor, isfinite, isinf, isnan, log, log10, log1p,
     log2, mul, neg, pow, reciprocal, relu, round, rsqrt, sgn, sigmoid, sign, sin, sinh, sqrt, sub, tan, tanh,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .. import creation, dtypes
+from ..graph import Variable
 from ..size import Size
 from . import reduce
 
@@ -85,3 +86,10 @@ class Methods:
 
     def get_device(self) -> int:
         return -1
+
+
+def numel(input: Variable) -> int:
+    """How many elements the tensor has."""
+    if not isinstance(input, Variable):
+        raise TypeError(f"numel(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
+    return input.array.size
