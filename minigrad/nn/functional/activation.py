@@ -9,6 +9,7 @@ import numpy as np
 
 from ... import dtypes
 from ...composed.inplace import inplace as inplace_form
+from ...generator import dense_like
 from ...graph import Tensor, Variable, new_tensor, primitive
 from ...modes import no_grad
 from ...names import named
@@ -263,7 +264,9 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
     if p == 0 or not training or not input.array.size:
         return input
     with no_grad():
-        noise = new_tensor(np.zeros_like(input.array))
+        noise = new_tensor(dense_like(input.array))
         if p < 1:
             noise.bernoulli_(1 - p).div_(1 - p)
+        else:
+            noise.zero_()
     return input.mul_(noise) if inplace else mul(input, noise)
