@@ -68,7 +68,7 @@ def conv1d(d: Case) -> tuple:
     padding = d.pick([0, 1, "valid", "same"])
     kwargs = {"stride": 1 if padding == "same" else d.int(1, 2), "padding": padding, "dilation": dilation,
               "groups": groups, "bias": d.flag(), "padding_mode": mode}
-    length = dilation * (size - 1) + d.int(1, 4)
+    length = dilation * (size - 1) + d.int(2, 5)
     shape = (*([2] if d.flag() else []), 2 * groups, length)
     return (2 * groups, groups * d.int(1, 2), size), kwargs, [d.tensor(shape)], {}
 
