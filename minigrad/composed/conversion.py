@@ -165,7 +165,7 @@ class Methods:
         if not self.is_leaf:
             raise RuntimeError("Only Tensors created explicitly by the user (graph leaves) can be pickled: detach() it "
                                "first")
-        return _rebuild, (type(self), np.ascontiguousarray(self.array), self._leaf)
+        return _rebuild, (type(self), self.array.copy(order="C"), self._leaf)
 
     def __dir__(self) -> list[str]:
         return sorted(set(dir(type(self))) | set(self.__dict__))
