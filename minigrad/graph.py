@@ -23,6 +23,7 @@ is all there is to higher-order gradients.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from functools import wraps
 
@@ -225,20 +226,23 @@ class AccumulateGrad:
     next_functions = ()
 
 
-_DOUBLE = {"e": np.float32, "f": np.float64}
-
-
 def fit(g, shape: tuple, dtype: np.dtype):
     """A gradient in its source's shape (summed where the source was broadcast) and dtype."""
     if g.shape != shape:
         lead = len(g.shape) - len(shape)
         dims = tuple([d for d in range(len(g.shape)) if d < lead or shape[d - lead] == 1 != g.shape[d]])
-        if dims:                    # in twice the precision, as terms may cancel that NumPy adds one after the other
-            g = g.sum(dims) if isinstance(g, Variable) else np.add.reduce(g, dims, _DOUBLE.get(g.dtype.char))
-            g = g.reshape(shape)
+        if dims:
+            g = (g.sum(dims) if isinstance(g, Variable) else _summed(g, dims)).reshape(shape)
     if isinstance(g, Variable):
         return g if g.array.dtype == dtype else g.to(dtypes.of(dtype))
     return g if g.dtype == dtype else g.astype(dtype)
+
+
+def _summed(g: np.ndarray, dims: tuple) -> np.ndarray:
+    """A sum, maybe in twice the precision: NumPy adds row after row, and errors grow with their number. Of a few rows
+    the plain sum is torch's, or nearly."""
+    few = math.prod([g.shape[d] for d in dims]) <= 64
+    return np.add.reduce(g, dims, np.float32 if g.dtype.char == "e" else g.dtype if few else np.float64)
 
 
 SHAPE, POSITION = -1, -2        # what a rule may name besides arguments and the result
