@@ -12,6 +12,7 @@ import numpy as np
 from . import dtypes
 from .graph import Tensor, Variable
 from .graph import new_tensor as wrap
+from .ops.promotion import as_scalar, number
 
 Ints = int | Sequence[int]
 
@@ -149,10 +150,13 @@ def ints(name: str, argument: str, given: tuple, by_name: Ints | None = None) ->
 
 def as_int(name: str, argument: str, n) -> int:
     try:
-        return as_index(n)
+        n = as_index(n)
     except TypeError:
         raise TypeError(f"{name}(): argument '{argument}' must be tuple of ints, but found element of type "
                         f"{type(n).__name__}") from None
+    if not -2**63 <= n < 2**63:
+        raise ValueError("Overflow when unpacking long long")
+    return n
 
 
 def _size(name: str, given: tuple, options: dict) -> tuple[int, ...]:
@@ -230,7 +234,7 @@ def _from_numbers(data, dtype: np.dtype | None) -> np.ndarray:
         raise TypeError(f"new(): invalid data type '{type(data).__name__}'")
     kinds = _kinds(data)
     if not kinds <= {bool, int, float}:
-        array = _stacked(data)
+        array = _stacked(data, dtype)
         return array if dtype is None else array.astype(dtype)
     own = float if float in kinds or not kinds else int if int in kinds else bool
     target = dtype or (dtypes.get_default_dtype().numpy if own is float else np.dtype(own))
@@ -277,7 +281,7 @@ def _refuse_ragged(data, depth: int = 0) -> None:
         raise TypeError("not a sequence")
 
 
-def _stacked(data) -> np.ndarray:
+def _stacked(data, dtype: np.dtype | None = None) -> np.ndarray:
     """Nested lists that hold arrays, NumPy numbers or tensors of one element, in the dtype that all have together."""
     if isinstance(data, Variable):
         if data.array.size != 1:
@@ -286,15 +290,17 @@ def _stacked(data) -> np.ndarray:
     if isinstance(data, np.ndarray | np.generic):
         dtypes.of(data.dtype)
         return np.asarray(data)
-    if isinstance(data, str | bytes):
-        raise ValueError(f"too many dimensions '{type(data).__name__}'")
     if not _is_list(type(data)):
         if isinstance(data, complex):
             raise TypeError("minigrad has no complex numbers")
+        if dtype is not None and not isinstance(data, int | float):
+            raise TypeError(f"must be real number, not {type(data).__name__}")
+        if isinstance(data, str | bytes):
+            raise ValueError(f"too many dimensions '{type(data).__name__}'")
         if not isinstance(data, bool | int | float):
             raise RuntimeError(f"Could not infer dtype of {type(data).__name__}")
         return np.asarray(data, dtypes.python_scalar(data))
-    parts = [_stacked(item) for item in data]
+    parts = [_stacked(item, dtype) for item in data]
     for part in parts:
         if part.shape != parts[0].shape:
             raise ValueError(f"expected sequence of length {len(parts[0]) if parts[0].ndim else 1} at dim 1 "
@@ -400,16 +406,7 @@ def full(size: Sequence[int], fill_value: float, *, dtype: dtypes.dtype | None =
 
 
 def filled(name: str, size: tuple[int, ...], value, dtype: np.dtype) -> np.ndarray:
-    value = _number(name, "fill_value", value, 2)
-    if isinstance(value, int) and not -2**63 <= value < 2**63:
-        raise OverflowError("int too big to convert")
-    if dtype.kind in "iu":
-        _check_range(np.asarray(value, np.float64 if isinstance(value, float) else None), dtype)
-        value = int(value) % 2 ** (8 * dtype.itemsize) if dtype.kind == "u" else int(value)
-    elif dtype.kind == "f" and math.isfinite(value) and abs(value) > np.finfo(dtype).max:
-        raise RuntimeError(f"value cannot be converted to type {dtypes.of(dtype).alias} without overflow")
-    with np.errstate(all="ignore"):
-        return np.full(size, value, dtype)
+    return np.full(size, as_scalar(_number(name, "fill_value", value, 2), dtype))
 
 
 def _number(name: str, argument: str, x, position: int = 1):
@@ -420,7 +417,7 @@ def _number(name: str, argument: str, x, position: int = 1):
         return x.item()
     if not isinstance(x, bool | int | float):
         raise TypeError(f"{name}(): argument '{argument}' (position {position}) must be Number, not {type(x).__name__}")
-    return x
+    return number(x)
 
 
 def _like(name: str, input: Tensor, make, dtype, options: dict) -> Tensor:
@@ -430,7 +427,7 @@ def _like(name: str, input: Tensor, make, dtype, options: dict) -> Tensor:
     if any(s == 0 for s in like.strides):                    # what was expanded has no layout to keep
         like = np.empty(like.shape, like.dtype)
     array = make(like, _numpy_dtype(name, dtype, input.array.dtype))
-    return _made(name, array if format in (None, preserve_format) else np.ascontiguousarray(array), options)
+    return _made(name, array if format in (None, preserve_format) else np.asarray(array, order="C"), options)
 
 
 def zeros_like(input: Tensor, *, dtype: dtypes.dtype | None = None, **options) -> Tensor:

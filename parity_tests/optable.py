@@ -33,6 +33,11 @@ class Row:
 # ------------------------------------------------------------------------------------------------ how to draw
 
 
+def in_order(t: torch.Tensor) -> torch.Tensor:
+    """The same leaf, its elements in order."""
+    return t.detach().contiguous().requires_grad_(t.requires_grad)
+
+
 def unary(low: float = -3, high: float = 3) -> Callable:
     return lambda d: (d.tensor(None, low, high),)
 
@@ -478,7 +483,7 @@ ROWS: list[Row] = [
     Row("addmv", scaled("i", "ij", "j")),
     Row("einsum", contraction),
     Row("tensordot", lambda d: (product("ij", "jk")(d), {"dims": d.pick([0, 1])})),
-    Row("kron", product("ij", "kb")),
+    Row("kron", lambda d: tuple(map(in_order, product("ij", "kb")(d)))),  # torch refuses layouts it need not refuse
     Row("trace", product("ij")),
     # nn.functional
     Row("nn.functional.linear", lambda d: product("*ij", "kj", *(["k"] if d.flag() else []))(d)),

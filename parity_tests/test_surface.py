@@ -182,6 +182,7 @@ def documented(name: str) -> list[Parameters]:
     if text is None or "(" in text[1]:
         return []
     parts = [part.strip().partition("=") for part in text[1].split(",")]
+    parts = [(part.partition(":")[0], eq, default) for part, eq, default in parts]
     names = [part for part, _, _ in parts]
     bar = names.index("*") if "*" in names else len(names)
     return [[(part, k < bar, bool(eq)) for k, (part, eq, _) in enumerate(parts) if part != "*"]]

@@ -74,7 +74,7 @@ from ..ops.logic import (
     lt,
     ne,
 )
-from ..ops.promotion import cast, check_same_size, kinds, promoted, refuse, to_floating
+from ..ops.promotion import as_scalar, cast, check_same_size, kinds, one_tensor, promoted, refuse, to_floating
 from ..ops.special import (
     _addcdiv,
     _atan2,
@@ -187,12 +187,14 @@ def div(input: Tensor | Number, other: Tensor | Number, *, rounding_mode: str | 
     if rounding_mode not in ("trunc", "floor"):
         raise RuntimeError("div expected rounding_mode to be one of None, 'trunc', or 'floor' but found "
                            f"'{rounding_mode}'")
+    input = one_tensor(input, other)
     refuse(f"div_{rounding_mode}_cpu", "b", input, other)
     return (_div_floor if rounding_mode == "floor" else _div_trunc)(*_divisible(input, other))
 
 
 def floor_divide(input: Tensor | Number, other: Tensor | Number) -> Tensor:
     """input / other, rounded down. It has no derivative, not even 0: div(..., rounding_mode="floor") has."""
+    input = one_tensor(input, other)
     refuse("div_floor_cpu", "b", input, other)
     return _floor_divide(*_divisible(input, other))
 
@@ -310,23 +312,7 @@ def masked_fill(input: Tensor, mask: Tensor, value: Tensor | Number) -> Tensor:
     if isinstance(value, Variable):
         value = value if value.array.dtype == input.array.dtype else cast(value, input.array.dtype)
         return named(_masked_fill(input, mask, value), "MaskedFillBackward1")
-    return named(_masked_fill(input, mask, as_scalar(value, input)), "MaskedFillBackward0")
-
-
-def as_scalar(value: Number, like: Tensor) -> np.ndarray:
-    """A Python number in the dtype of a tensor, which must be able to hold it (a fraction is cut off)."""
-    if not isinstance(value, int | float | complex | np.generic):
-        raise TypeError(f"expected a Tensor or a number as value, not {type(value).__name__}")
-    if isinstance(value, complex) or not _holds(like.array.dtype, value):
-        raise RuntimeError(f"value cannot be converted to type {like.dtype} without overflow")
-    return np.asarray(value).astype(like.array.dtype)
-
-
-def _holds(dtype: np.dtype, value: Number) -> bool:
-    if dtype.kind == "b" or (dtype.kind == "f" and not math.isfinite(value)):
-        return True
-    limits = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
-    return bool(limits.min <= value <= limits.max)
+    return named(_masked_fill(input, mask, as_scalar(value, input.array.dtype)), "MaskedFillBackward0")
 
 
 def clamp(input: Tensor, min: Tensor | Number | None = None, max: Tensor | Number | None = None) -> Tensor:

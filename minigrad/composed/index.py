@@ -15,7 +15,7 @@ from ..modes import mode
 from ..names import composite, named
 from ..ops.elementwise import mul
 from ..ops.index import index_at, index_write
-from ..ops.promotion import cast
+from ..ops.promotion import as_scalar, cast
 from ..ops.reduce import dim_of
 from ..ops.shape import alias, basic_index, contiguous_copy, diagonal_view, expand_to, reshape_to, write
 from ..refusals import check_inplace
@@ -215,11 +215,10 @@ def setitem(self: Tensor, key, value) -> None:
             raise TypeError(f"can't assign a {type(value).__name__} to a torch.{self.dtype.tensor_type}Tensor")
         if isinstance(value, int) and not -2**63 <= value < 2**63:
             raise ValueError("Overflow when unpacking long long")
-        value = filled("fill_", (), value, self.array.dtype)
         if not arrays:
             fill_(target, value)
             return
-        value = new_tensor(value)
+        value = new_tensor(as_scalar(value, self.array.dtype))
     elif not arrays:
         if value.array.shape != target.array.shape:
             value = _without_leading_ones(value, target.array.ndim)
@@ -526,7 +525,7 @@ def _highest(x: Tensor):
 
 @_writer("MaskedScatter")
 def _masked_scatter(input: Tensor, mask: np.ndarray, source: Tensor):
-    return source, (mask,), False
+    return source, (mask.reshape(input.array.shape),), False
 
 
 def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:

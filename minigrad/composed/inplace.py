@@ -7,7 +7,8 @@ from functools import wraps
 
 import numpy as np
 
-from ..graph import Tensor, Variable, primitive
+from ..graph import Tensor, Variable, new_tensor, primitive
+from ..ops.promotion import as_scalar, number
 from ..ops.shape import write
 from ..refusals import check_overlap
 from ..views import assign
@@ -44,30 +45,33 @@ def _zeroed(input):
     return np.zeros_like(input)
 
 
-def copy_(self, src, non_blocking: bool = False):
+def copy_(self, other: Tensor | float, non_blocking: bool = False) -> Tensor:
     """Take over the values of another tensor, broadcast and cast."""
-    if not isinstance(src, Variable):
-        raise TypeError(f"copy_(): argument 'other' (position 1) must be Tensor, not {type(src).__name__}")
-    check_overlap(self, src)
+    if isinstance(other, int | float):
+        other = new_tensor(np.asarray(number(other)))
+    if not isinstance(other, Variable):
+        raise TypeError(f"copy_(): argument 'other' (position 1) must be Tensor, not {type(other).__name__}")
+    check_overlap(self, other)
     try:
-        np.broadcast_to(src.array, self.array.shape)
+        np.broadcast_to(other.array, self.array.shape)
     except ValueError:
         raise RuntimeError(f"The size of tensor a {tuple(self.shape)} must match the size of tensor b "
-                           f"{tuple(src.shape)}: copy_ broadcasts its source to the tensor's shape, not the other way "
-                           "round") from None
-    return assign(self, lambda: _copied(self, src), write)
+                           f"{tuple(other.shape)}: copy_ broadcasts its source to the tensor's shape, not the other "
+                           "way round") from None
+    return assign(self, lambda: _copied(self, other), write)
 
 
-def fill_(self, value):
+def fill_(self, value: Tensor | float) -> Tensor:
     if isinstance(value, Variable):
         if value.array.ndim:
             raise RuntimeError(f"fill_ only supports 0-dimension value tensor but got tensor with {value.array.ndim} "
                                "dimensions.")
         return copy_(self, value)
+    value = as_scalar(value, self.array.dtype)
     return assign(self, lambda: _filled(self, value), write, constant=True)
 
 
-def zero_(self):
+def zero_(self) -> Tensor:
     return assign(self, lambda: _zeroed(self), write, constant=True)
 
 

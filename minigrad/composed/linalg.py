@@ -33,8 +33,9 @@ def _same_dtype(a: Tensor, b: Tensor, message: str) -> None:
                                           A=a.dtype.tensor_type, B=b.dtype.tensor_type))
 
 
-def _not_bool(x: Tensor, kernel: str) -> None:
-    if x.array.dtype.kind == "b":
+def _not_bool(x: Tensor, kernel: str, *sizes: int) -> None:
+    """No product of booleans has a kernel; where nothing is to be multiplied, none is asked for."""
+    if x.array.dtype.kind == "b" and all(sizes):
         raise NotImplementedError(f'"{kernel}" not implemented for \'Bool\'')
 
 
@@ -63,7 +64,7 @@ def _check_inner(a: Tensor, b: Tensor) -> None:
         raise RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({math.prod(a.array.shape[:-2]) * n}x{m} and "
                            f"{inner}x{b.array.shape[-1]})")
     _same_dtype(a, b, "expected m1 and m2 to have the same dtype, but got: {a} != {b}")
-    _not_bool(a, "addmm_impl_cpu_")
+    _not_bool(a, "addmm_impl_cpu_", *a.array.shape, b.array.shape[-1])
 
 
 @takes_out
@@ -83,7 +84,7 @@ def _check_batches(a: Tensor, b: Tensor) -> None:
         raise RuntimeError(f"Expected size for first two dimensions of batch2 tensor to be: {wanted} but got: "
                            f"{list(b.array.shape[:2])}.")
     _same_dtype(a, b, "expected scalar type {A} but found {B}")
-    _not_bool(a, "bmm")
+    _not_bool(a, "bmm", *a.array.shape, *b.array.shape)
 
 
 @takes_out
@@ -102,7 +103,7 @@ def _check_vector(mat: Tensor, vec: Tensor) -> None:
     if m != k:
         raise RuntimeError(f"size mismatch, got input ({n}), mat ({n}x{m}), vec ({k})")
     _same_dtype(mat, vec, "expected scalar type {A} but found {B}")
-    _not_bool(mat, "addmv_impl_cpu")
+    _not_bool(mat, "addmv_impl_cpu", n, m)
 
 
 def _times_vector(mat: Tensor, vec: Tensor) -> Tensor:
@@ -170,7 +171,7 @@ def _check_broadcast_batches(a: Tensor, b: Tensor) -> None:
         raise RuntimeError(f"Expected size for first two dimensions of batch2 tensor to be: [{batch}, {p[-1]}] but "
                            f"got: [{batch}, {q[-2]}].")
     _same_dtype(a, b, "expected scalar type {A} but found {B}")
-    _not_bool(a, "bmm")
+    _not_bool(a, "bmm", *a.array.shape, *b.array.shape)
 
 
 @takes_out
@@ -284,6 +285,8 @@ def _plus_product(name: str, input: Tensor, product: Callable[[], Tensor], shape
         if x.array.dtype != input.array.dtype:
             raise RuntimeError(f"self and mat2 must have the same dtype, but got {input.dtype.tensor_type} and "
                                f"{x.dtype.tensor_type}")
+    if input.array.dtype.kind == "b" and name.endswith("mm") and 0 not in shape:
+        raise RuntimeError("result type Long can't be cast to the desired output type Bool")
     if input.array.dtype.kind != "f":
         beta, alpha = int(beta), int(alpha)               # as torch does, except in addr
     if input.array.shape != shape:
@@ -504,7 +507,7 @@ def _pair_product(left: Tensor, right: Tensor, over: list[int]) -> Tensor:
     a = reshape_to(a, (size(p, both), size(p, only_left), size(p, over)))
     b = reshape_to(b, (size(q, both), size(q, over), size(q, only_right)))
     _same_dtype(a, b, "expected scalar type {A} but found {B}")
-    _not_bool(a, "bmm")
+    _not_bool(a, "bmm", *a.array.shape, *b.array.shape)
     order = [*both, *only_left, *over, *only_right]
     shape = [*(p[d] for d in both + only_left), *(1 for _ in over), *(q[d] for d in only_right)]
     out = reshape_to(matrix_product(a, b), tuple(shape))

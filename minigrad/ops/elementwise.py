@@ -10,10 +10,20 @@ import math
 
 import numpy as np
 
-from .. import dtypes
-from ..graph import Variable, new_tensor, primitive
+from ..graph import Variable, primitive
 from ..kernels import special
-from .promotion import check_same_size, kinds, pair, promoted, refuse, to_floating
+from .promotion import (
+    NUMBERS,
+    as_scalar,
+    check_same_size,
+    kinds,
+    number,
+    one_tensor,
+    pair,
+    promoted,
+    refuse,
+    to_floating,
+)
 
 # ---- one operand ------------------------------------------------------------------------------------------------
 
@@ -167,6 +177,8 @@ def _div(input, other):
 
 def _scaled(input, other, alpha):
     """alpha * other, for input + alpha * other."""
+    if isinstance(number(alpha), int) and alpha >= 2**63 and "f" not in kinds(input, other):
+        raise RuntimeError("value cannot be converted to type int64_t without overflow")
     if isinstance(alpha, bool) and kinds(input, other) != "bb":
         raise RuntimeError("Boolean alpha only supported for Boolean results.")
     if isinstance(alpha, float) and "f" not in kinds(input, other):
@@ -200,7 +212,7 @@ def mul(input, other):
 
 
 def true_divide(input, other):
-    return _div(*promoted(input, other, floating=True))
+    return _div(*promoted(one_tensor(input, other), other, floating=True))
 
 
 # The rules of powers are torch's, corners and all: x^y has d/dx = y x^(y-1), but 0 where y = 0, and
@@ -288,9 +300,10 @@ def where(condition, input=None, other=None):
         if condition.array.dtype.name not in ("bool", "uint8"):
             raise RuntimeError("where expected condition to be a boolean tensor, but got a tensor with dtype "
                                f"{condition.dtype.tensor_type}")
-        if not isinstance(input, Variable | np.ndarray) and not isinstance(other, Variable | np.ndarray):
-            input = new_tensor(np.asarray(input, dtypes.result_numpy((input, other))))
-    elif not isinstance(condition, bool | np.ndarray | np.bool_):
+        for x, y in ((input, other), (other, input)):
+            if isinstance(y, Variable) and type(x) is int and y.array.dtype.kind in "iu":
+                as_scalar(x, y.array.dtype)
+    elif not isinstance(condition, bool | np.ndarray | np.bool_) or {type(input), type(other)} <= NUMBERS:
         raise TypeError(f"where(): argument 'condition' (position 1) must be Tensor, not {type(condition).__name__}")
     input, other = pair(input, other)
     check_same_size([x for x in (condition, input, other) if isinstance(x, Variable)])

@@ -66,14 +66,14 @@ def logical_not(input):
     return np.logical_not(input)
 
 
-def _bitwise(name: str, f, kernel: str | None = None):
+def _bitwise(name: str, f, kernel: str | None = None, forbidden: str = "f"):
     def function(input, other):
         return f(input, other)
     function.__name__ = name
     op = primitive()(function)
 
     def bitwise(input, other):
-        refuse(kernel or f"{name}_cpu", "f", input, other)
+        refuse(kernel or f"{name}_cpu", forbidden, input, other)
         return op(*promoted(input, other))
     bitwise.__name__ = bitwise.__qualname__ = name
     return bitwise
@@ -94,8 +94,8 @@ def _shift_right(input, other):
 
 bitwise_and, bitwise_or = _bitwise("bitwise_and", np.bitwise_and), _bitwise("bitwise_or", np.bitwise_or)
 bitwise_xor = _bitwise("bitwise_xor", np.bitwise_xor)
-bitwise_left_shift = _bitwise("bitwise_left_shift", _shift_left, "lshift_cpu")
-bitwise_right_shift = _bitwise("bitwise_right_shift", _shift_right, "rshift_cpu")
+bitwise_left_shift = _bitwise("bitwise_left_shift", _shift_left, "lshift_cpu", "bf")
+bitwise_right_shift = _bitwise("bitwise_right_shift", _shift_right, "rshift_cpu", "bf")
 
 
 @primitive()

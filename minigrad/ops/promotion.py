@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from .. import dtypes
-from ..graph import Variable, primitive
+from ..graph import Variable, new_tensor, primitive
 
 
 def to_floating(x):
@@ -24,7 +26,7 @@ def promoted(*operands, floating: bool = False) -> tuple:
         if any(isinstance(x, ARRAYS) for x in operands):
             return operands
         raise TypeError(f"expected a Tensor among the operands, got {', '.join(type(x).__name__ for x in operands)}")
-    common = dtypes.result_numpy([x.array if isinstance(x, Variable) else _number(x) for x in operands])
+    common = dtypes.result_numpy([x.array if isinstance(x, Variable) else number(x) for x in operands])
     if floating and common.kind != "f":
         common = dtypes.get_default_dtype().numpy
     check_same_size(tensors)
@@ -43,16 +45,28 @@ def pair(input, other) -> tuple:
                 return input, other
         elif type(other) is float and input.array.dtype.kind == "f":
             return input, other
-    return promoted(input, other)
+    return promoted(one_tensor(input, other), other)
 
 
-ARRAYS = (np.ndarray, np.generic)
+ARRAYS, NUMBERS = (np.ndarray, np.generic), {bool, int, float}
 
 
-def _number(x):
+def number(x):
+    """A number among the operands: integers of 64 bits, signed or not."""
     if not isinstance(x, int | float | np.ndarray | np.generic):
         raise TypeError(f"expected a Tensor or a number, got {type(x).__name__}")
+    if isinstance(x, int) and not -2**63 <= x < 2**64:
+        raise OverflowError("int too big to convert")
     return x
+
+
+def one_tensor(input, other):
+    """The first operand, as a tensor if both are Python numbers: add, sub, mul and div take such, too."""
+    if type(input) not in NUMBERS or type(other) not in NUMBERS:
+        return input
+    if any(type(number(x)) is int and x >= 2**63 for x in (input, other)):
+        raise RuntimeError("Promotion for uint16, uint32, uint64 types is not supported")
+    return new_tensor(np.asarray(input, dtypes.python_scalar(input)))
 
 
 def _scalar(x, dtype: np.dtype):
@@ -62,10 +76,20 @@ def _scalar(x, dtype: np.dtype):
     return wrap(x, dtype) if isinstance(x, int) and dtype.kind != "b" else np.asarray(x).astype(dtype)
 
 
+def as_scalar(x, dtype: np.dtype) -> np.ndarray:
+    """A number in a dtype that must be able to hold it. A fraction is cut off; and negative integers wrap where there
+    are none."""
+    if not isinstance(x, complex):
+        number(x)
+        limits = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype) if dtype.kind in "iu" else None
+        low = limits and (-limits.max if dtype.kind == "u" and not isinstance(x, float) else limits.min)
+        if limits is None or low <= x <= limits.max or dtype.kind == "f" and not math.isfinite(x):
+            return wrap(int(x), dtype) if dtype.kind in "iu" else np.asarray(x, dtype)
+    raise RuntimeError(f"value cannot be converted to type {dtypes.of(dtype).name} without overflow")
+
+
 def wrap(x: int, dtype: np.dtype) -> np.ndarray:
     """The integer x in two's complement of the dtype's width."""
-    if not -2**63 <= x < 2**64:
-        raise OverflowError("int too big to convert")
     return np.asarray(x & (1 << 64) - 1, np.uint64).astype(dtype)
 
 
@@ -94,7 +118,7 @@ def refuse(name: str, forbidden: str, *operands) -> None:
     """torch's error for dtypes that an op has no kernel for: those whose kind is among `forbidden`, for all operands
     have met in them."""
     if any(isinstance(x, Variable) for x in operands):
-        common = dtypes.result_numpy([x.array if isinstance(x, Variable) else _number(x) for x in operands])
+        common = dtypes.result_numpy([x.array if isinstance(x, Variable) else number(x) for x in operands])
         if common.kind in forbidden:
             raise NotImplementedError(f'"{name}" not implemented for {dtypes.of(common).tensor_type!r}')
 
