@@ -181,13 +181,20 @@ def linear_cross_entropy(input: Tensor, linear_weight: Tensor, target: Tensor, *
                            f"batched input, (N, {features}), got unbatched input with shape {tuple(input.shape)}")
     if ignore_index is not None and target.array.shape == (*batch, *out):
         raise RuntimeError("ignore_index cannot be specified when target contains probabilities")
-    if options is not None and (len(out) > 1 or label_smoothing or target.array.dtype != np.int64):
+    chunked = options is not None
+    if chunked and (len(out) > 1 or label_smoothing or target.array.dtype != np.int64):
+        chunked = False
         warnings.warn("linear_cross_entropy: ``options`` ignored; chunks need label_smoothing == 0, target.dtype == "
                       "int64 and a linear_weight with 2 dimensions", stacklevel=2)
     logits = linear(input, linear_weight.reshape(math.prod(out), features),
                     linear_bias if linear_bias is None else linear_bias.reshape(math.prod(out)))
-    return cross_entropy(logits.reshape(*batch, *out), target, weight, reduction=reduction,
+    loss = cross_entropy(logits.reshape(*batch, *out), target, weight, reduction=reduction,
                          ignore_index=-100 if ignore_index is None else ignore_index, label_smoothing=label_smoothing)
+    if chunked:                                  # the same numbers; torch shows the op that it generates for chunks
+        form = "_no_reduction_default" if reduction == "none" else "_default"
+        named(loss, f"GeneratedBackwardFor_torch_nn__linear_cross_entropy_batch_chunked{form}Backward" if batch
+              else "SqueezeBackward1")
+    return loss
 
 
 # ---- probabilities ----------------------------------------------------------------------------------------------
