@@ -212,6 +212,8 @@ def mul(input, other):
 
 
 def true_divide(input, other):
+    if isinstance(input, Variable) and input.array.dtype.kind == "f":
+        return _div(*pair(input, other))
     return _div(*promoted(one_tensor(input, other), other, floating=True))
 
 
@@ -227,7 +229,11 @@ def _exponent_slope(g, input, other, out):
 
 @primitive("PowBackward1", input=_power_slope, other=_exponent_slope)
 def _pow(input, other):
-    return _negative_powers(input, other) if input.dtype.kind == "i" else np.power(input, other)
+    if input.dtype.kind == "i":
+        return _negative_powers(input, other)
+    if input.dtype == np.float32:                            # NumPy's single-precision power is off by some units
+        return np.power(input, other, dtype=np.float64).astype(np.float32)
+    return np.power(input, other)
 
 
 def _negative_powers(input, other):
