@@ -20,7 +20,7 @@ from ..ops.reduce import dim_of
 from ..ops.shape import alias, basic_index, contiguous_copy, diagonal_view, expand_to, reshape_to, write
 from ..refusals import check_inplace
 from ..views import assign
-from .inplace import copy_, fill_, inplace
+from .inplace import copy_, fill_, inplace, is_recorded
 from .shape import common_shape, flatten, require_tensor, takes_out, unbind
 
 WHOLE = slice(None)
@@ -207,7 +207,7 @@ def setitem(self: Tensor, key, value) -> None:
     view, arrays, name = _parse(self, key)
     target = self
     if name != "Alias" or None in view or not arrays:
-        target = basic_index(self, view)
+        target = basic_index(self, view) if is_recorded(self, value) else _unrecorded(self, self.array[(*view, ...)])
     if not isinstance(value, Variable):
         if isinstance(value, np.integer | np.bool_):
             value = value.item()
@@ -228,6 +228,13 @@ def setitem(self: Tensor, key, value) -> None:
     elif arrays[-1].dtype.kind == "b" and value.array.size == 1 and value.array.ndim < 2:
         value = value if value.dtype is self.dtype else cast(value, self.array.dtype)
     _put_(target, arrays, value)
+
+
+def _unrecorded(self: Tensor, array: np.ndarray) -> Tensor:
+    """A part of the tensor's memory for a write that no history is to know of, only the count of writes."""
+    part = new_tensor(array)
+    part._counter = self._counter
+    return part
 
 
 def _without_leading_ones(value: Tensor, ndim: int) -> Tensor:
@@ -263,7 +270,7 @@ def _writer(name: str, of_number: str | None = None) -> Callable:
                 op_(reshape_to(input, (1,)), *args, **kwargs)
                 return input
             value, index, accumulate = plan(input, *args, **kwargs)
-            if mode.grad and (input.requires_grad or (isinstance(value, Variable) and value.requires_grad)):
+            if is_recorded(input, value):
                 return assign(input, lambda: recorded(input, value, index, accumulate), write)
             check_inplace(input)
             _written(write_at, input.array, value.array if isinstance(value, Variable) else value, index, accumulate)

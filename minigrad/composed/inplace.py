@@ -8,9 +8,10 @@ from functools import wraps
 import numpy as np
 
 from ..graph import Tensor, Variable, new_tensor, primitive
+from ..modes import Quiet, mode
 from ..ops.promotion import as_scalar, number
 from ..ops.shape import write
-from ..refusals import check_overlap
+from ..refusals import check_inplace, check_overlap
 from ..views import assign
 
 
@@ -24,6 +25,21 @@ def inplace(op: Callable) -> Callable:
         return assign(input, lambda: op(input, *args, **kwargs), write)
     op_.__name__ = op_.__qualname__ = op.__name__ + "_"
     return op_
+
+
+def is_recorded(t: Tensor, source: object = None) -> bool:
+    """Whether a write to t in place, of values from the source, belongs into a history."""
+    return mode.grad and (t.requires_grad or isinstance(source, Variable) and source.requires_grad)
+
+
+def write_unrecorded(t: Tensor, values, constant: bool = False) -> Tensor:
+    """t[...] = values, where that belongs into no history: what is left of `assign` then."""
+    check_inplace(t, constant)
+    with Quiet():
+        np.copyto(t.array, values, casting="unsafe")
+    if t._counter is not None:
+        t._counter[0] += 1
+    return t
 
 
 @primitive("CopyBackwards", input=lambda g: g * 0.0, source=lambda g: g)
@@ -53,11 +69,14 @@ def copy_(self, other: Tensor | float, non_blocking: bool = False) -> Tensor:
         raise TypeError(f"copy_(): argument 'other' (position 1) must be Tensor, not {type(other).__name__}")
     check_overlap(self, other)
     try:
-        np.broadcast_to(other.array, self.array.shape)
+        if self.array.shape != other.array.shape:
+            np.broadcast_to(other.array, self.array.shape)
     except ValueError:
         raise RuntimeError(f"The size of tensor a {tuple(self.shape)} must match the size of tensor b "
                            f"{tuple(other.shape)}: copy_ broadcasts its source to the tensor's shape, not the other "
                            "way round") from None
+    if not is_recorded(self, other):
+        return write_unrecorded(self, other.array)
     return assign(self, lambda: _copied(self, other), write)
 
 
@@ -68,10 +87,14 @@ def fill_(self, value: Tensor | float) -> Tensor:
                                "dimensions.")
         return copy_(self, value)
     value = as_scalar(value, self.array.dtype)
+    if not is_recorded(self):
+        return write_unrecorded(self, value, constant=True)
     return assign(self, lambda: _filled(self, value), write, constant=True)
 
 
 def zero_(self) -> Tensor:
+    if not is_recorded(self):
+        return write_unrecorded(self, 0, constant=True)
     return assign(self, lambda: _zeroed(self), write, constant=True)
 
 

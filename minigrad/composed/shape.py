@@ -54,9 +54,9 @@ from .inplace import inplace
 
 def _tuple(name: str, argument: str, value) -> tuple[int, ...]:
     """The integers of an argument that must be a sequence, as in torch.reshape(x, (2, 3))."""
-    if not isinstance(value, Sequence) or isinstance(value, str):
+    if not isinstance(value, tuple | list) and (not isinstance(value, Sequence) or isinstance(value, str)):
         raise TypeError(f"{name}(): argument '{argument}' must be tuple of ints, not {type(value).__name__}")
-    return ints(name, argument, (value,))
+    return tuple([n if type(n) is int else as_int(name, argument, n) for n in value])
 
 
 def _spread(op: Callable, argument: str) -> Callable:
@@ -543,10 +543,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     tensors = tensor_list("cat", tensors)
     if not tensors:
         raise ValueError("torch.cat(): expected a non-empty list of Tensors")
-    dtypes_ = {x.array.dtype for x in tensors}
-    if len(dtypes_) > 1:
-        common = dtypes.result_numpy([x.array for x in tensors])
-        tensors = [x if x.array.dtype == common else cast(x, common) for x in tensors]
+    tensors = _of_one_dtype(tensors)
     for i, x in enumerate(tensors):
         if x.array.ndim == 0:
             raise RuntimeError(f"zero-dimensional tensor (at position {i}) cannot be concatenated")
@@ -566,6 +563,13 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
         starts.append(start)
         start += shape[dim]
     return ops.concatenate(dim, tuple(starts), *tensors)
+
+
+def _of_one_dtype(tensors: list[Tensor]) -> list[Tensor]:
+    if len({x.array.dtype for x in tensors}) == 1:
+        return tensors
+    common = dtypes.result_numpy([x.array for x in tensors])
+    return [x if x.array.dtype == common else cast(x, common) for x in tensors]
 
 
 def concat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
@@ -588,7 +592,7 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
         if x.array.shape != shape:
             raise RuntimeError(f"stack expects each tensor to be equal size, but got {list(shape)} at entry 0 and "
                                f"{list(x.array.shape)} at entry {i}")
-    return named(cat([unsqueeze(x, dim) for x in tensors], dim), "Stack")
+    return ops.stack(dim, *_of_one_dtype(tensors))
 
 
 def atleast_1d(*tensors):

@@ -43,8 +43,11 @@ def pair(input, other) -> tuple:
                 if a.shape != b.shape:
                     check_same_size((input, other))
                 return input, other
-        elif type(other) is float and input.array.dtype.kind == "f":
-            return input, other
+        elif input.array.dtype.kind == "f":
+            if type(other) is float:
+                return input, other
+            if type(other) is int:
+                return input, float(number(other))
     return promoted(one_tensor(input, other), other)
 
 
