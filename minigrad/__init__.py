@@ -26,7 +26,7 @@ from .composed.metadata import numel
 from .ops.elementwise import (
     abs, add, ceil, cos, cosh, erf, erfc, exp, exp2, expm1, floor, isfinite, isinf, isnan, log, log10, log1p,
     log2, mul, neg, pow, reciprocal, relu, round, rsqrt, sgn, sigmoid, sign, sin, sinh, sqrt, sub, tan, tanh,
-    true_divide, trunc, where,
+    true_divide, trunc,
 )
 from .ops.special import acos, acosh, asin, asinh, atan, atanh, erfinv, frac, sinc
 from .ops.logic import (
@@ -58,7 +58,7 @@ from .composed.shape import (
 from .composed.index import (
     argwhere, diagonal_scatter, gather, index_add, index_copy, index_fill, index_put, index_put_, index_select,
     masked_scatter, masked_select, nonzero, put, scatter, scatter_add, scatter_reduce, select_scatter,
-    slice_scatter, take, take_along_dim,
+    slice_scatter, take, take_along_dim, where,
 )
 from .composed.linalg import (
     addbmm, addmm, addmv, addr, baddbmm, bmm, chain_matmul, cross, dot, einsum, ger, inner, kron, matmul, mm, mv,

@@ -418,16 +418,6 @@ def _invert(self):
     return bitwise_not(self)
 
 
-def _matmul(self, other):
-    from .linalg import matmul
-    return matmul(self, other) if isinstance(other, Variable) else NotImplemented
-
-
-def _rmatmul(self, other):
-    from .linalg import matmul
-    return matmul(other, self) if isinstance(other, Variable) else NotImplemented
-
-
 # ---- NumPy's and C's names for the same ops ---------------------------------------------------------------------
 
 absolute, negative, divide, multiply, subtract, clip, fix = abs, neg, div, mul, sub, clamp, trunc
@@ -449,7 +439,6 @@ class Methods:
     __ifloordiv__ = _operator(inplace(floor_divide))
     __mod__, __rmod__, __imod__ = _operator(remainder), _reflected(remainder), _operator(inplace(remainder))
     __pow__, __rpow__, __ipow__ = _operator(_power), _reflected(pow), _operator(inplace(pow))
-    __matmul__, __rmatmul__ = _matmul, _rmatmul
     __and__, __rand__, __iand__ = _operator(bitwise_and), _operator(bitwise_and), _operator(inplace(bitwise_and))
     __or__, __ror__, __ior__ = _operator(bitwise_or), _operator(bitwise_or), _operator(inplace(bitwise_or))
     __xor__, __rxor__, __ixor__ = _operator(bitwise_xor), _operator(bitwise_xor), _operator(inplace(bitwise_xor))

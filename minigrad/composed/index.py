@@ -14,6 +14,7 @@ from ..kernels.scatter import write_at
 from ..modes import mode
 from ..names import composite, named
 from ..ops.elementwise import mul
+from ..ops.elementwise import where as choose
 from ..ops.index import index_at, index_write
 from ..ops.promotion import as_scalar, cast
 from ..ops.reduce import dim_of
@@ -658,6 +659,11 @@ def nonzero(input: Tensor, *, as_tuple: bool = False) -> Tensor | tuple[Tensor, 
 
 def argwhere(input: Tensor) -> Tensor:
     return nonzero(input)
+
+
+def where(condition: Tensor, input: Tensor | float | None = None, other: Tensor | float | None = None):
+    """input where the condition holds, other elsewhere; of a condition alone, the places where it holds."""
+    return nonzero(condition, as_tuple=True) if input is None and other is None else choose(condition, input, other)
 
 
 # ---- a view replaced --------------------------------------------------------------------------------------------

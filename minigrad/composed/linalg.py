@@ -288,7 +288,8 @@ def _plus_product(name: str, input: Tensor, product: Callable[[], Tensor], shape
     if input.array.dtype.kind == "b" and name.endswith("mm") and 0 not in shape:
         raise RuntimeError("result type Long can't be cast to the desired output type Bool")
     if input.array.dtype.kind != "f":
-        beta, alpha = int(beta), int(alpha)               # as torch does, except in addr
+        number = bool if input.array.dtype.kind == "b" and name != "Addr" else int
+        beta, alpha = number(beta), number(alpha)         # as torch does, except in addr
     if input.array.shape != shape:
         input = expand(input, shape)
     out = product()
@@ -652,9 +653,18 @@ def norm(input: Tensor, p: float | str | None = "fro", dim: int | Sequence[int] 
     return reduce.linalg_vector_norm(input, 2 if p in ("fro", None) else p, dim, keepdim, dtype=dtype)
 
 
+def _matmul(self, other):
+    return matmul(self, other) if isinstance(other, Variable) else NotImplemented
+
+
+def _rmatmul(self, other):
+    return matmul(other, self) if isinstance(other, Variable) else NotImplemented
+
+
 class Methods:
     __slots__ = ()
 
+    __matmul__, __rmatmul__ = _matmul, _rmatmul
     norm = norm
     matmul, mm, bmm, mv, dot, vdot, inner, outer, ger = matmul, mm, bmm, mv, dot, vdot, inner, outer, ger
     addmm, addmv, addr, addbmm, baddbmm = addmm, addmv, addr, addbmm, baddbmm

@@ -46,4 +46,4 @@ def _add_at(array: np.ndarray, index: tuple, value) -> None:
     order = np.argsort(place, kind="stable")
     place = place[order]
     starts = np.flatnonzero(np.concatenate(([True], place[1:] != place[:-1])))
-    flat[:, place[starts]] += np.add.reduceat(rows[:, order], starts, axis=1)
+    flat[:, place[starts]] += np.add.reduceat(rows[:, order], starts, axis=1, dtype=array.dtype)

@@ -297,11 +297,8 @@ def _where(condition, input, other):
     return np.where(condition, input, other)
 
 
-def where(condition, input=None, other=None):
-    """input where the condition holds, other elsewhere; of a condition alone, the places where it holds."""
-    if input is None and other is None:
-        from ..composed.index import nonzero  # the one name in torch for two functions
-        return nonzero(condition, as_tuple=True)
+def where(condition, input, other):
+    """input where the condition holds, other elsewhere."""
     if isinstance(condition, Variable):
         if condition.array.dtype.name not in ("bool", "uint8"):
             raise RuntimeError("where expected condition to be a boolean tensor, but got a tensor with dtype "
@@ -337,7 +334,8 @@ def _within(x, min, max):
 
 @primitive("Relu", input=lambda g, out: where(out <= 0, 0.0, g))          # a NaN passes its gradient
 def relu(input):
-    return np.maximum(input, 0)
+    first, second = (input, 0) if input.dtype == np.float16 else (0, input)
+    return np.maximum(first, second)                                      # of two zeros, this takes the input's
 
 
 # ---- tests of numbers -------------------------------------------------------------------------------------------

@@ -207,8 +207,10 @@ def _check_conv(input, weight, bias, stride, sides, dilation, groups) -> None:
     if padded < reach:
         raise RuntimeError(f"Calculated padded input size per channel: ({padded}). Kernel size: ({reach}). Kernel "
                            "size can't be greater than actual input size")
-    if input.array.dtype.kind == "b":
-        raise NotImplementedError("\"slow_conv2d_cpu\" not implemented for 'Bool'")
+    dtype = input.array.dtype
+    if batched[0] and (dtype.kind == "b" or dilation > 1 and dtype.kind in "iu" and dtype != np.int64):
+        raise NotImplementedError(f'"slow_conv{"_dilated<>" if dilation > 1 else "2d_cpu"}" not implemented for '
+                                  f"{input.dtype.tensor_type!r}")
     if weight.array.dtype != input.array.dtype:
         raise RuntimeError(f"expected scalar type {input.dtype.tensor_type} but found {weight.dtype.tensor_type}")
     if bias is not None and bias.array.dtype != input.array.dtype:
