@@ -27,7 +27,7 @@ lint: $(VENV)/.test  ## ruff
 	@$(BIN)/python -m ruff check .
 
 bench: $(VENV)/.test  ## measure against torch
-	@$(BIN)/python -m bench
+	@$(BIN)/python -m bench ops
 
 clean:  ## remove caches and build leftovers (.venv and runs/ stay)
 	@rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 
 from bench import ops
 
@@ -12,6 +13,9 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True, metavar="NAME")
     ops.add_parser(commands)
     args = parser.parse_args()
+    if importlib.util.find_spec("torch") is None:
+        parser.error("torch, which this measures beside, is not installed here: run `make test` once, then "
+                     "`.venv/bin/python -m bench ...`")
     raise SystemExit(args.run(args))
 
 

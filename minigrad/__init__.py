@@ -79,9 +79,9 @@ tensor = creation.tensor          # the function; the module of that name is whe
 
 _MODULES = ("nn", "optim", "serialization", "testing", "utils")
 _FUNCTIONS = {
-    "nn.functional": ("batch_norm", "binary_cross_entropy_with_logits", "conv1d", "cosine_similarity", "dropout",
-                      "embedding", "group_norm", "kl_div", "layer_norm", "pairwise_distance", "relu_", "rms_norm",
-                      "selu", "threshold"),
+    "nn.functional": ("conv1d", "cosine_similarity", "group_norm", "layer_norm", "pairwise_distance", "relu_",
+                      "rms_norm", "selu", "threshold"),
+    "nn.native": ("batch_norm", "binary_cross_entropy_with_logits", "dropout", "embedding", "kl_div"),
     "serialization": ("load", "save"),
 }
 _HOMES = {name: home for home, names in _FUNCTIONS.items() for name in names}
@@ -89,9 +89,9 @@ _HOMES = {name: home for home, names in _FUNCTIONS.items() for name in names}
 if _TYPE_CHECKING:
     from . import nn, optim, serialization, testing, utils
     from .nn.functional import (
-        batch_norm, binary_cross_entropy_with_logits, conv1d, cosine_similarity, dropout, embedding, group_norm, kl_div,
-        layer_norm, pairwise_distance, relu_, rms_norm, selu, threshold,
+        conv1d, cosine_similarity, group_norm, layer_norm, pairwise_distance, relu_, rms_norm, selu, threshold,
     )
+    from .nn.native import batch_norm, binary_cross_entropy_with_logits, dropout, embedding, kl_div
     from .serialization import load, save
 
 

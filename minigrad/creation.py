@@ -13,6 +13,7 @@ from . import dtypes
 from .graph import Tensor, Variable
 from .graph import new_tensor as wrap
 from .ops.promotion import as_scalar, number
+from .size import Size
 
 Ints = int | Sequence[int]
 
@@ -609,3 +610,20 @@ class Methods:
     __slots__ = ()
 
     new_zeros, new_ones, new_empty, new_full, new_tensor = new_zeros, new_ones, new_empty, new_full, new_tensor
+
+
+def of_default_dtype(data, *more) -> np.ndarray:
+    """What torch.Tensor makes of its arguments: sizes, or data in the default dtype."""
+    dtype = dtypes.get_default_dtype()
+    sizes = (data, *(n for n in more if n is not False))
+    if all(isinstance(n, int) and not isinstance(n, bool) for n in sizes):
+        return np.zeros(sizes, dtype.numpy)
+    if isinstance(data, Size):
+        return np.zeros(data, dtype.numpy)
+    if isinstance(data, Variable):
+        if data.dtype is not dtype:
+            raise TypeError(f"expected {dtype.tensor_type} (got {data.dtype.tensor_type})")
+        return data.array
+    if not isinstance(data, list | tuple):
+        raise TypeError(f"new(): data must be a sequence (got {type(data).__name__})")
+    return tensor(data, dtype=dtype).array

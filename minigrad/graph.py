@@ -47,8 +47,14 @@ class Variable:
     __slots__ = ("__dict__", "__weakref__", "_grad", "_leaf", "_node", "_counter", "_view", "array", "hooks",
                  "post_hooks")
 
-    def __init__(self, array: np.ndarray, requires_grad: bool = False):
-        self.array = array if isinstance(array, np.ndarray) else np.asarray(array)
+    def __init__(self, array: np.ndarray = (), requires_grad: bool = False, *sizes):
+        if not isinstance(array, np.ndarray):
+            if isinstance(array, np.generic):
+                array = np.asarray(array)
+            else:                                      # torch.Tensor(2, 3), torch.Tensor([1, 2]): a user's call
+                from .creation import of_default_dtype
+                array, requires_grad = of_default_dtype(array, requires_grad, *sizes), False
+        self.array = array
         self._grad = self._node = self._view = self.hooks = self.post_hooks = None
         self._leaf = requires_grad
         self._counter = None if mode.inference else [0]

@@ -28,6 +28,8 @@ def check_inplace(t: Tensor, constant: bool = False) -> None:
     if view is None:
         if t._node is None and t._leaf:
             raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
+    elif t._leaf and t._node is None:
+        raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
     elif t.requires_grad or view.base.requires_grad:
         check_view(t, view)
 

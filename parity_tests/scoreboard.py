@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import importlib.util
 import json
 import os
 import sys
@@ -69,6 +70,10 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
+    if importlib.util.find_spec("torch") is None:
+        print("python -m parity_tests.scoreboard: torch, the oracle, is not installed here: run `make test` once, then "
+              "`.venv/bin/python -m parity_tests.scoreboard`", file=sys.stderr)
+        return 2
     from . import opinfo
 
     ops = opinfo.entries()

@@ -30,7 +30,7 @@ from .promotion import (
 
 @primitive("Clone", input=lambda g: g)
 def clone(input):
-    return input.copy(order="K")
+    return input.copy(order="C" if 0 in input.strides else "K")       # what was expanded has no layout to keep
 
 
 @primitive()
@@ -315,7 +315,7 @@ def where(condition, input, other):
 
 @primitive("MaskedFill", input=lambda g, mask: where(mask, 0.0, g), value=lambda g, mask: where(mask, g, 0.0))
 def _masked_fill(input, mask, value):
-    return np.where(mask, value, input)
+    return np.asarray(np.where(mask, value, input), order="C")
 
 
 # Inside the bounds the gradient passes, on them too; where the bounds cross, the upper one is the value.

@@ -4,18 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import dtypes
 from ..graph import Variable, primitive
 from .promotion import pair, promoted, refuse
-
-
-def _number_out_of_range(input, other) -> tuple:
-    """An integer that the tensor's dtype cannot hold, compared with the tensor, is compared as what it is."""
-    if type(other) is int and isinstance(input, Variable) and input.array.dtype.kind in "iu":
-        info = np.iinfo(input.array.dtype)
-        if not info.min <= other <= info.max and -2**63 <= other < 2**63:
-            return input.to(dtypes.int64), other
-    return input, other
 
 
 def _comparison(name: str, f):
@@ -27,7 +17,7 @@ def _comparison(name: str, f):
     def compare(input, other):
         if not isinstance(input, Variable):
             check_tensors(name, input=input)
-        return op(*pair(*_number_out_of_range(input, other)))
+        return op(*pair(input, other))
     compare.__name__ = compare.__qualname__ = name
     return compare
 

@@ -66,7 +66,7 @@ def add_up(x: np.ndarray, dims: tuple, keepdim: bool = False) -> np.ndarray:
     elif own.char == "f" and not (x.flags.c_contiguous and (len(dims) == x.ndim or len(dims) + min(dims) == x.ndim)):
         wide = np.float64
     total = np.add.reduce(x, axis=dims if x.ndim else (), dtype=wide, keepdims=keepdim)
-    return total if wide is own else total.astype(own)
+    return np.asarray(total, own, order="C")
 
 
 @primitive("SumBackward0", input=lambda g, shape: expand_to(g, shape))
@@ -163,6 +163,7 @@ def logsumexp_over(input, dims, keepdim):
 # y = e^x / sum e^x: dy_i/dx_j = y_i (d_ij - y_j), so the vjp is y (g - sum g y).
 @primitive("Softmax", input=lambda g, out, dim: out * (g - sum_over(g * out, (dim,), True)))
 def softmax_along(input, dim):
+    input = np.asarray(input, order="C")                    # as torch lays out its results
     if input.dtype == np.float16:
         return softmax_along(input.astype(np.float32), dim).astype(np.float16)
     e = np.exp(input - np.maximum.reduce(input, axis=dim, keepdims=True, initial=-np.inf))
@@ -173,6 +174,7 @@ def softmax_along(input, dim):
 # y = x - log sum e^x: dy_i/dx_j = d_ij - softmax_j, so the vjp is g - softmax * sum g.
 @primitive("LogSoftmax", input=lambda g, out, dim: g - exp(out) * sum_over(g, (dim,), True))
 def log_softmax_along(input, dim):
+    input = np.asarray(input, order="C")
     if input.dtype == np.float16:
         return log_softmax_along(input.astype(np.float32), dim).astype(np.float16)
     y = input - np.maximum.reduce(input, axis=dim, keepdims=True, initial=-np.inf)

@@ -14,6 +14,7 @@ def accumulate(f: np.ufunc, x: np.ndarray, dim: int) -> np.ndarray:
     """f.accumulate with the precision of torch's: single precision in double, half in single."""
     if not x.ndim:
         return x.copy()
+    x = np.asarray(x, order="C")
     wide = {2: np.float32, 4: np.float64}.get(x.dtype.itemsize) if x.dtype.kind == "f" else None
     return f.accumulate(x, dim, wide or x.dtype).astype(x.dtype, copy=False)
 

@@ -151,14 +151,14 @@ def flip_dims(input, dims):
 @primitive("Cat", tensors=lambda g, dim, starts, position, shape: narrow_to(g, dim, starts[position - 2], shape[dim]))
 def concatenate(dim, starts, *tensors):
     """Tensors one after another along a dimension; `starts` says where each begins."""
-    return np.concatenate(tensors, dim)
+    return np.asarray(np.concatenate(tensors, dim), order="C")
 
 
 @primitive("Stack", tensors=lambda g, dim, position: basic_index(g, (slice(None),) * dim + (position - 1,)))
 def stack(dim, *tensors):
     """Tensors of one shape along a new dimension."""
     place = (slice(None),) * dim + (None,)
-    return np.concatenate([x[place] for x in tensors], dim)
+    return np.asarray(np.concatenate([x[place] for x in tensors], dim), order="C")
 
 
 def narrow_to(input, dim: int, start: int, length: int):

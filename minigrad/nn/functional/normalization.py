@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ... import dtypes
-from ...composed.shape import reshape
+from ...composed.shape import contiguous, reshape
 from ...graph import Tensor
 from ...modes import no_grad
 from ...names import named
@@ -72,7 +72,7 @@ def layer_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | 
     dims = _last_dims("layer_norm", input, normalized_shape, weight, bias, ", ")
     require_floating("layer_norm", "LayerNormKernelImpl", input)
     _one_dtype(input, weight, bias)
-    return _layer_norm(input, dims, weight, bias, eps)
+    return _layer_norm(contiguous(input), dims, weight, bias, eps)
 
 
 def rms_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None,
