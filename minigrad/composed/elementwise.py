@@ -326,6 +326,8 @@ def clamp(input: Tensor, min: Tensor | Number | None = None, max: Tensor | Numbe
     given = [x for x in (min, max) if x is not None]
     if not tensors:
         refuse("clamp_min_scalar_cpu" if max is None else "clamp_scalar_cpu", "b", input, *given)
+        if input.array.dtype.kind in "iu" and all(type(x) is int for x in given):
+            given = [as_scalar(x, input.array.dtype) for x in given]
     input, *given = promoted(input, *given)
     low, high = (given[0] if min is not None else None), (given[-1] if max is not None else None)
     return named(_clamp(input, low, high), "ClampBackward0" if tensors else "ClampBackward1")
