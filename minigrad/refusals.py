@@ -44,7 +44,7 @@ def check_overlap(t: Tensor, source: Tensor) -> None:
     """Refuse, as torch does, to write where the values to be read partly lie: the same block of memory, laid out
     otherwise or shifted. (The very same elements may be read and written.)"""
     a, b = t.array, source.array
-    if a is b or not a.size or not b.size or a.size == b.size == 1 or not np.may_share_memory(a, b):
+    if a is b or not a.size or not b.size or not np.may_share_memory(a, b):
         return
     if _is_dense(a) and _is_dense(b) and (a.ctypes.data, a.strides, a.shape) != (b.ctypes.data, b.strides, b.shape):
         raise RuntimeError("unsupported operation: some elements of the input tensor and the written-to tensor refer "

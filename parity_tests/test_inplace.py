@@ -108,8 +108,8 @@ def standing(t) -> tuple:
     """A tensor's place in the graph. To ask a view that a write has cut off whether it is a leaf is an error."""
     try:
         return t.requires_grad, t.is_leaf
-    except RuntimeError as error:
-        return t.requires_grad, str(error)[:60]
+    except RuntimeError:
+        return t.requires_grad, "refused"
 
 
 def same(ours, theirs, what: str) -> None:
@@ -133,6 +133,10 @@ def test_random_programs_of_views_and_writes(program):
         expected = execute(torch, theirs, name, i, j, k, quiet)
         got = execute(minigrad, ours, name, i, j, k, quiet)
         where = f"instruction {step}: {name}, torch: {expected}, minigrad: {got}"
+        if expected is None and got is not None and "some elements of the input tensor" in got[1]:
+            y = ours[j % len(ours)]
+            assert y.numel() == 1, where      # README: one element written onto itself, through an expanded view
+            return
         assert (expected is None) == (got is None), where
         if expected is not None:
             assert expected[0] == got[0], where
