@@ -28,8 +28,6 @@ def check_inplace(t: Tensor, constant: bool = False) -> None:
     if view is None:
         if t._node is None and t._leaf:
             raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
-    elif t._leaf and t._node is None:
-        raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
     elif t.requires_grad or view.base.requires_grad:
         check_view(t, view)
 
@@ -63,7 +61,7 @@ def _is_dense(a: np.ndarray) -> bool:
 
 def check_view(t: Tensor, view: View) -> None:
     check_kind(t, view, "and is being modified inplace")
-    if view.base._leaf and view.base._node is None:
+    if any(x._leaf and x._node is None for x in (t, view.base)):
         raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..graph import Tensor, Variable, new_tensor, primitive
 from ..modes import Quiet, mode
+from ..ops.elementwise import zero
 from ..ops.promotion import as_scalar, number
 from ..ops.shape import write
 from ..refusals import check_inplace, check_overlap
@@ -42,21 +43,21 @@ def write_unrecorded(t: Tensor, values, constant: bool = False) -> Tensor:
     return t
 
 
-@primitive("CopyBackwards", input=lambda g: g * 0.0, source=lambda g: g)
+@primitive("CopyBackwards", input=lambda g: zero(g), source=lambda g: g)
 def _copied(input, source):
     out = np.empty_like(input)
     out[...] = source
     return out
 
 
-@primitive("Fill", input=lambda g: g * 0.0)
+@primitive("Fill", input=lambda g: zero(g))
 def _filled(input, value):
     out = np.empty_like(input)
     np.copyto(out, value, casting="unsafe")
     return out
 
 
-@primitive("Zero", input=lambda g: g * 0.0)
+@primitive("Zero", input=lambda g: zero(g))
 def _zeroed(input):
     return np.zeros_like(input)
 

@@ -51,10 +51,6 @@ def _spread(g, dims: tuple, keepdim: bool, shape: tuple):
     return expand_to(kept(g, dims, keepdim, shape), shape)
 
 
-def _all_dims(x) -> tuple[int, ...]:
-    return tuple(range(len(x.shape)))
-
-
 # ---- sums -------------------------------------------------------------------------------------------------------
 
 def add_up(x: np.ndarray, dims: tuple, keepdim: bool = False) -> np.ndarray:
