@@ -46,14 +46,14 @@ def load_safetensors(f: FileLike, *, mmap: bool = False) -> dict[str, Any]:
     else is read before it is touched, and writing to such a tensor changes memory, never the file.
     """
     with reading(f, mmap) as source:
-        entries, _ = _read_header(source)
+        entries, _ = read_header(source)
         return {name: new_tensor(_read_entry(source, entry)) for name, entry in entries.items()}
 
 
 def load_metadata(f: FileLike) -> dict[str, str]:
     """The metadata in a safetensors file: strings by name, empty if there is none. No tensor is read."""
     with reading(f) as source:
-        return _read_header(source)[1]
+        return read_header(source)[1]
 
 
 def _read_entry(source: Source, entry: Entry) -> np.ndarray:
@@ -61,7 +61,7 @@ def _read_entry(source: Source, entry: Entry) -> np.ndarray:
     return decode(source.array(begin, size), d, "little").reshape(shape)
 
 
-def _read_header(source: Source) -> tuple[dict[str, Entry], dict[str, str]]:
+def read_header(source: Source) -> tuple[dict[str, Entry], dict[str, str]]:
     try:
         length, = struct.unpack("<Q", source.read(0, 8))
         if length > MAX_HEADER:
