@@ -1,0 +1,1 @@
+from gpt.gpt2 import *
