@@ -77,22 +77,24 @@ tensor = creation.tensor          # the function; the module of that name is whe
 
 # ---- what is imported when it is first asked for ----------------------------------------------------------------
 
-_MODULES = ("nn", "optim", "serialization", "testing", "utils")
+_MODULES = ("nn", "optim", "serialization", "standin", "testing", "utils")
 _FUNCTIONS = {
     "nn.functional": ("conv1d", "cosine_similarity", "group_norm", "layer_norm", "pairwise_distance", "relu_",
                       "rms_norm", "selu", "threshold"),
     "nn.native": ("batch_norm", "binary_cross_entropy_with_logits", "dropout", "embedding", "kl_div"),
     "serialization": ("load", "save"),
+    "standin": ("as_torch", "load_ipython_extension"),
 }
 _HOMES = {name: home for home, names in _FUNCTIONS.items() for name in names}
 
 if _TYPE_CHECKING:
-    from . import nn, optim, serialization, testing, utils
+    from . import nn, optim, serialization, standin, testing, utils
     from .nn.functional import (
         conv1d, cosine_similarity, group_norm, layer_norm, pairwise_distance, relu_, rms_norm, selu, threshold,
     )
     from .nn.native import batch_norm, binary_cross_entropy_with_logits, dropout, embedding, kl_div
     from .serialization import load, save
+    from .standin import as_torch, load_ipython_extension
 
 
 def __getattr__(name: str):

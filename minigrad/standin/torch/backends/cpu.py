@@ -1,0 +1,5 @@
+"""The CPU, which NumPy drives."""
+
+
+def get_cpu_capability() -> str:
+    return "DEFAULT"
