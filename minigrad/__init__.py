@@ -24,14 +24,15 @@ from .random import (
 from .tensor import Tensor, is_tensor
 from .composed.metadata import numel
 from .ops.elementwise import (
-    abs, add, ceil, cos, cosh, erf, erfc, exp, exp2, expm1, floor, isfinite, isinf, isnan, log, log10, log1p,
-    log2, mul, neg, pow, reciprocal, relu, round, rsqrt, sgn, sigmoid, sign, sin, sinh, sqrt, sub, tan, tanh,
-    true_divide, trunc,
+    abs, add, cos, exp, log, mul, neg, pow, relu, sigmoid, sign, sin, sqrt, sub, tanh, true_divide,
 )
-from .ops.special import acos, acosh, asin, asinh, atan, atanh, erfinv, frac, sinc
+from .ops.special import (
+    acos, acosh, asin, asinh, atan, atanh, ceil, cosh, erf, erfc, erfinv, exp2, expm1, floor, frac, log10, log1p, log2,
+    reciprocal, round, rsqrt, sgn, sinc, sinh, tan, trunc,
+)
 from .ops.logic import (
-    bitwise_and, bitwise_left_shift, bitwise_not, bitwise_or, bitwise_right_shift, bitwise_xor, eq, ge, gt, le,
-    logical_and, logical_not, logical_or, logical_xor, lt, ne,
+    bitwise_and, bitwise_left_shift, bitwise_not, bitwise_or, bitwise_right_shift, bitwise_xor, eq, ge, gt, isfinite,
+    isinf, isnan, le, logical_and, logical_not, logical_or, logical_xor, lt, ne,
 )
 from .composed.elementwise import (
     absolute, addcdiv, addcmul, allclose, arccos, arccosh, arcsin, arcsinh, arctan, arctan2, arctanh, atan2, clamp,

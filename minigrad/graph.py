@@ -285,7 +285,7 @@ def primitive(name: str | None = None, **rules: Callable) -> Callable:
             with Quiet():
                 out = Tensor(forward(*raw))
             if mode.grad and (node_class.rules or node_class.many):
-                _record(node_class, out, args, raw, first)
+                record(node_class, out, args, raw, first)
             return out
 
         op.node_class = node_class
@@ -301,7 +301,7 @@ def new_node_class(name: str, base: type[Node]) -> type[Node]:
     return type(name + suffix, (base,), {"__slots__": (), "__module__": base.__module__})
 
 
-def _record(node_class: type[Node], out: Tensor, args: Sequence, raw: list, first: int) -> None:
+def record(node_class: type[Node], out: Tensor, args: Sequence, raw: list, first: int) -> None:
     """If an input wants a gradient, make `out` the result of a new node that saves what the rules name."""
     entries = node_class.rules
     if node_class.many:

@@ -10,8 +10,8 @@ import numpy as np
 
 from .. import creation, dtypes
 from ..graph import Variable
-from ..ops.elementwise import clone
 from ..ops.promotion import cast
+from ..ops.shape import clone
 
 if TYPE_CHECKING:
     from ..tensor import Tensor

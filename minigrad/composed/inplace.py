@@ -9,7 +9,7 @@ import numpy as np
 
 from ..graph import Tensor, Variable, new_tensor, primitive
 from ..modes import Quiet, mode
-from ..ops.elementwise import zero
+from ..ops.fused import zeros_like
 from ..ops.promotion import as_scalar, number
 from ..ops.shape import write
 from ..refusals import check_inplace, check_overlap
@@ -43,21 +43,21 @@ def write_unrecorded(t: Tensor, values, constant: bool = False) -> Tensor:
     return t
 
 
-@primitive("CopyBackwards", input=lambda g: zero(g), source=lambda g: g)
+@primitive("CopyBackwards", input=lambda g: zeros_like(g), source=lambda g: g)
 def _copied(input, source):
     out = np.empty_like(input)
     out[...] = source
     return out
 
 
-@primitive("Fill", input=lambda g: zero(g))
+@primitive("Fill", input=lambda g: zeros_like(g))
 def _filled(input, value):
     out = np.empty_like(input)
     np.copyto(out, value, casting="unsafe")
     return out
 
 
-@primitive("Zero", input=lambda g: zero(g))
+@primitive("Zero", input=lambda g: zeros_like(g))
 def _zeroed(input):
     return np.zeros_like(input)
 

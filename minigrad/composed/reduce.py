@@ -13,9 +13,9 @@ from ..graph import Tensor, Variable, new_tensor, primitive
 from ..kernels import selection
 from ..modes import mode as modes
 from ..names import composite, named
-from ..ops.elementwise import _where, isnan, sqrt_flat_at_zero
+from ..ops.elementwise import _where
 from ..ops.index import index_at
-from ..ops.logic import check_tensors, logical_not
+from ..ops.logic import check_tensors, isnan, logical_not
 from ..ops.norm import norm_over
 from ..ops.promotion import cast, refuse, to_floating
 from ..ops.reduce import (
@@ -36,6 +36,7 @@ from ..ops.reduce import (
 )
 from ..ops.scan import cumprod_along, cumsum_along, logcumsumexp_along, prod_along
 from ..ops.shape import reshape_to
+from ..ops.special import sqrt_flat_at_zero
 from . import return_types
 from .elementwise import maximum, minimum
 from .inplace import inplace

@@ -27,7 +27,6 @@ from ..modes import mode
 from ..names import composite, named
 from ..ops import shape as ops
 from ..ops.elementwise import _where
-from ..ops.elementwise import clone as copied
 from ..ops.index import index_at
 from ..ops.promotion import cast
 from ..ops.reduce import dim_of, dims_of
@@ -44,6 +43,7 @@ from ..ops.shape import (
     windows,
     write,
 )
+from ..ops.shape import clone as copied
 from ..refusals import check_inplace
 from ..size import Size
 from ..views import mark_multiple

@@ -6,12 +6,12 @@ in the forward pass is summed by the walk, so no rule here mentions shapes.
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 
 import numpy as np
 
 from ..graph import Variable, primitive
-from ..kernels import special
+from .fused import fused, zeros_like
 from .promotion import (
     NUMBERS,
     as_scalar,
@@ -26,17 +26,6 @@ from .promotion import (
 )
 
 # ---- one operand ------------------------------------------------------------------------------------------------
-
-
-@primitive("Clone", input=lambda g: g)
-def clone(input):
-    return input.copy(order="C" if 0 in input.strides else "K")       # what was expanded has no layout to keep
-
-
-@primitive()
-def zero(input):
-    """The gradient of a function that is constant wherever it has one."""
-    return np.zeros_like(input)
 
 
 @primitive("Neg", input=lambda g: -g)
@@ -61,12 +50,14 @@ def abs(input):
     return _abs(input)
 
 
-def _of_reals(name: str, f, rule):
-    """A function of the reals: computed in floating point, whatever comes in."""
+def _of_reals(name: str, f: Callable, rule: Callable | None = None, of: Callable | None = None) -> Callable:
+    """A function of the reals, computed in floating point, whatever comes in; with its vjp, or with the composition
+    `of` which it is differentiated as."""
     def function(input):
         return f(input) if input.dtype != np.float16 else f(input.astype(np.float32)).astype(np.float16)
     function.__name__ = function.__qualname__ = name
-    op = primitive(f"{name.title()}Backward0", input=rule)(function)
+    shown = f"{name.title()}Backward0"
+    op = primitive(shown, input=rule)(function) if of is None else fused(of, name=shown)(function)
 
     def public(input):
         if not isinstance(input, Variable | np.ndarray | np.generic):
@@ -76,81 +67,20 @@ def _of_reals(name: str, f, rule):
     return public
 
 
-LN2, LN10, PI = math.log(2), math.log(10), math.pi
-
 exp = _of_reals("exp", np.exp, lambda g, out: g * out)
-exp2 = _of_reals("exp2", np.exp2, lambda g, out: g * out * LN2)
-expm1 = _of_reals("expm1", np.expm1, lambda g, out: g * (out + 1))
 log = _of_reals("log", np.log, lambda g, input: g / input)
-log2 = _of_reals("log2", np.log2, lambda g, input: g / (input * LN2))
-log10 = _of_reals("log10", np.log10, lambda g, input: g / (input * LN10))
-log1p = _of_reals("log1p", np.log1p, lambda g, input: g / (input + 1))
 sqrt = _of_reals("sqrt", np.sqrt, lambda g, out: g / (2 * out))
-rsqrt = _of_reals("rsqrt", lambda x: 1 / np.sqrt(x), lambda g, out: -0.5 * g * (out * out * out))
-reciprocal = _of_reals("reciprocal", np.reciprocal, lambda g, out: -g * (out * out))
 sin = _of_reals("sin", np.sin, lambda g, input: g * cos(input))
 cos = _of_reals("cos", np.cos, lambda g, input: g * -sin(input))
-tan = _of_reals("tan", np.tan, lambda g, out: g * (1 + out * out))
-sinh = _of_reals("sinh", np.sinh, lambda g, input: g * cosh(input))
-cosh = _of_reals("cosh", np.cosh, lambda g, input: g * sinh(input))
 tanh = _of_reals("tanh", np.tanh, lambda g, out: g * (1 - out * out))
-erf = _of_reals("erf", special.erf, lambda g, input: g * (2 / math.sqrt(PI)) * exp(-(input * input)))
-erfc = _of_reals("erfc", special.erfc, lambda g, input: g * (-2 / math.sqrt(PI)) * exp(-(input * input)))
 sigmoid = _of_reals("sigmoid", lambda x: 1 / (1 + np.exp(-x)), lambda g, out: g * ((1 - out) * out))
 
 
-@primitive("Sqrt", input=lambda g, out: where(out == 0, 0.0, g / (2 * where(out == 0, 1.0, out))))
-def sqrt_flat_at_zero(input):
-    """sqrt with the subgradient 0 at 0, for norms and standard deviations."""
-    return np.sqrt(input)
-
-
-def _flat(name: str, f):
-    """A function that is constant almost everywhere: its gradient is zero. Integers pass unchanged."""
-    def function(input):
-        return f(input) if input.dtype.kind == "f" else input.copy()
-    function.__name__ = function.__qualname__ = name
-    op = primitive(input=lambda g: zero(g))(function)
-
-    def public(input):
-        refuse(f"{name}_vml_cpu", "b", input)
-        return op(input)
-    public.__name__ = public.__qualname__ = name
-    return public
-
-
-floor, ceil, trunc = _flat("floor", np.floor), _flat("ceil", np.ceil), _flat("trunc", np.trunc)
-
-
-def _signum(name: str):
-    def function(input):
-        if input.dtype.kind != "f":
-            return input.copy() if input.dtype.kind == "b" else np.sign(input)
-        return np.where(np.isnan(input), input.dtype.type(0), np.sign(input))        # torch's sign of a NaN is 0
-    function.__name__ = function.__qualname__ = name
-    return primitive(input=lambda g: zero(g))(function)
-
-
-sign, sgn = _signum("sign"), _signum("sgn")
-
-
-@primitive("RoundBackward0", input=lambda g: zero(g))
-def _round(input):
-    return np.rint(input) if input.dtype.kind == "f" else input.copy()
-
-
-@primitive("RoundBackward1", input=lambda g: zero(g))
-def _round_decimals(input, decimals):
-    if decimals == 0:
-        return np.rint(input)
-    scale = input.dtype.type(10.0 ** np.abs(decimals))
-    return np.rint(input * scale) / scale if decimals > 0 else np.rint(input / scale) * scale
-
-
-def round(input, *, decimals: int | None = None):
-    """To the nearest integer, or to so many decimals; what lies half-way goes to the even neighbour."""
-    refuse("round_vml_cpu", "b" if decimals is None or decimals == 0 else "biu", input)
-    return _round(input) if decimals is None else _round_decimals(input, decimals)
+@fused(zeros_like)
+def sign(input):
+    if input.dtype.kind != "f":
+        return input.copy() if input.dtype.kind == "b" else np.sign(input)
+    return np.where(np.isnan(input), input.dtype.type(0), np.sign(input))        # torch's sign of a NaN is 0
 
 
 # ---- two operands -----------------------------------------------------------------------------------------------
@@ -242,7 +172,7 @@ def _negative_powers(input, other):
     return np.where(other < 0, units, np.power(input, np.maximum(other, 0)))
 
 
-@primitive("PowBackward0", input=lambda g, input, exponent: zero(g) if exponent == 0 else
+@primitive("PowBackward0", input=lambda g, input, exponent: g * 0.0 if exponent == 0 else
            g * (exponent * _pow_number(input, exponent - 1)))
 def _pow_number(input, exponent):
     if input.dtype.kind == "b":
@@ -281,13 +211,6 @@ def _maximum(input, other):
     return np.maximum(input, other)
 
 
-@primitive("Minimum",
-           input=lambda g, input, other: where(input == other, g / 2, where(input > other, 0.0, g)),
-           other=lambda g, input, other: where(input == other, g / 2, where(input < other, 0.0, g)))
-def _minimum(input, other):
-    return np.minimum(input, other)
-
-
 # ---- choice -----------------------------------------------------------------------------------------------------
 
 @primitive("Where",
@@ -313,43 +236,7 @@ def where(condition, input, other):
     return _where(condition, input, other)
 
 
-@primitive("MaskedFill", input=lambda g, mask: where(mask, 0.0, g), value=lambda g, mask: where(mask, g, 0.0))
-def _masked_fill(input, mask, value):
-    return np.asarray(np.where(mask, value, input), order="C")
-
-
-# Inside the bounds the gradient passes, on them too; where the bounds cross, the upper one is the value.
-@primitive("Clamp",
-           input=lambda g, input, min, max: where(_within(input, min, max), g, 0.0),
-           min=lambda g, input, min, max: where((input < min) if max is None else (input < min) & (min < max), g, 0.0),
-           max=lambda g, input, min, max: where((input > max) if min is None else (input > max) | (max < min), g, 0.0))
-def _clamp(input, min, max):
-    value = input if min is None else np.maximum(input, min)
-    return value if max is None else np.minimum(value, max)
-
-
-def _within(x, min, max):
-    return x <= max if min is None else x >= min if max is None else (x >= min) & (x <= max)
-
-
 @primitive("Relu", input=lambda g, out: where(out <= 0, 0.0, g))          # a NaN passes its gradient
 def relu(input):
     first, second = (input, 0) if input.dtype == np.float16 else (0, input)
     return np.maximum(first, second)                                      # of two zeros, this takes the input's
-
-
-# ---- tests of numbers -------------------------------------------------------------------------------------------
-
-@primitive()
-def isnan(input):
-    return np.isnan(input)
-
-
-@primitive()
-def isinf(input):
-    return np.isinf(input)
-
-
-@primitive()
-def isfinite(input):
-    return np.isfinite(input)

@@ -96,3 +96,20 @@ def _invert(input):
 def bitwise_not(input):
     refuse("bitwise_not_cpu", "f", input)
     return _invert(input)
+
+
+# ---- tests of numbers -------------------------------------------------------------------------------------------
+
+@primitive()
+def isnan(input):
+    return np.isnan(input)
+
+
+@primitive()
+def isinf(input):
+    return np.isinf(input)
+
+
+@primitive()
+def isfinite(input):
+    return np.isfinite(input)

@@ -8,8 +8,10 @@ import numpy as np
 
 from ..graph import primitive
 from .elementwise import _pow as power
-from .elementwise import abs, isnan, sgn, where
+from .elementwise import abs, where
+from .logic import isnan
 from .reduce import add_up, kept, sum_over
+from .special import sgn
 
 
 @primitive("LinalgVectorNorm", input=lambda g, input, out, ord, dims, keepdim, shape: _norm_slope(

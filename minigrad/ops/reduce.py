@@ -8,7 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..graph import primitive
-from .elementwise import exp, isnan
+from ..names import composite
+from .elementwise import exp
+from .fused import fused
+from .logic import isnan
 from .shape import expand_to, reshape_to
 
 # ---- dimensions -------------------------------------------------------------------------------------------------
@@ -75,28 +78,20 @@ def sum_over(input, dims, keepdim):
     return add_up(input, dims, keepdim)
 
 
-@primitive("MeanBackward1", input=lambda g, dims, keepdim, shape: _spread(
-    g / length(shape, dims), dims, keepdim, shape))
+@composite("MeanBackward1")
 def mean_over(input, dims, keepdim):
-    return add_up(input, dims, keepdim) / length(input.shape, dims)
+    return sum_over(input, dims, keepdim) / length(input.shape, dims)
 
 
-# Var x = sum (x - mean)^2 / (n - c): the derivative by x_i is 2 (x_i - mean) / (n - c), for what moves the mean
-# adds nothing, as the differences from it sum to zero.
-@primitive("Var", input=lambda g, input, dims, correction, keepdim, shape:
-           kept(g, dims, keepdim, shape) * _per(2, length(shape, dims) - correction) * _centred(input, dims))
+def _variance(input, dims, correction, keepdim):
+    """sum (x - mean)^2 / (n - c)"""
+    centred = input - mean_over(input, dims, True)
+    return sum_over(centred * centred, dims, keepdim) / max(length(input.shape, dims) - correction, 0)
+
+
+@fused(_variance, name="Var")
 def var_over(input, dims, correction, keepdim):
-    centred = _centred(input, dims)
-    total = add_up(centred * centred, dims, keepdim)
-    return total / max(length(input.shape, dims) - correction, 0)
-
-
-def _centred(x, dims: tuple):
-    return x - mean_over(x, dims, True)
-
-
-def _per(a: float, n: float) -> float:
-    return a / n if n else math.inf
+    return _variance(input, dims, correction, keepdim)
 
 
 # ---- extremes ---------------------------------------------------------------------------------------------------
@@ -112,7 +107,7 @@ def max_over(input, dims, keepdim):
     return np.maximum.reduce(input, axis=dims, keepdims=keepdim)
 
 
-@primitive("Amin", input=_shared)
+@fused(lambda input, dims, keepdim: -max_over(-input, dims, keepdim), name="Amin")
 def min_over(input, dims, keepdim):
     return np.minimum.reduce(input, axis=dims, keepdims=keepdim)
 

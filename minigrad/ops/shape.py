@@ -6,6 +6,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from ..graph import Variable, primitive
+from ..names import composite
 from ..views import take_view, view_primitive
 
 
@@ -143,9 +144,20 @@ def _fold(input, dim, size, step, sizes):
 
 # ---- copies in another order ------------------------------------------------------------------------------------
 
-@primitive("Flip", input=lambda g, dims: flip_dims(g, dims))
+@primitive("Clone", input=lambda g: g)
+def clone(input):
+    return input.copy(order="C" if 0 in input.strides else "K")         # what was expanded has no layout to keep
+
+
+@primitive("Clone", input=lambda g: g)
+def contiguous_copy(input):
+    return input.copy()
+
+
+@composite("Flip")
 def flip_dims(input, dims):
-    return np.ascontiguousarray(np.flip(input, dims)) if dims else input.copy()
+    """A copy with these dimensions in reverse."""
+    return clone(basic_index(input, tuple(slice(None, None, -1 if d in dims else 1) for d in range(len(input.shape)))))
 
 
 @primitive("Cat", tensors=lambda g, dim, starts, position, shape: narrow_to(g, dim, starts[position - 2], shape[dim]))
@@ -163,11 +175,6 @@ def stack(dim, *tensors):
 
 def narrow_to(input, dim: int, start: int, length: int):
     return basic_index(input, (slice(None),) * dim + (slice(start, start + length),))
-
-
-@primitive("Clone", input=lambda g: g)
-def contiguous_copy(input):
-    return input.copy()
 
 
 @view_primitive("View")

@@ -13,9 +13,10 @@ from ...generator import dense_like
 from ...graph import Tensor, Variable, new_tensor, primitive
 from ...modes import no_grad
 from ...names import named
-from ...ops.elementwise import erf, expm1, mul, pow, sigmoid, tanh, where
+from ...ops.elementwise import mul, pow, sigmoid, tanh, where
 from ...ops.elementwise import relu as _relu
 from ...ops.logic import check_tensors
+from ...ops.special import erf, expm1
 from .common import kernel, require_floating
 
 

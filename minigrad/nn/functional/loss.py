@@ -11,12 +11,12 @@ import numpy as np
 from ...composed.elementwise import xlogy
 from ...graph import Tensor, Variable, primitive
 from ...names import named
-from ...ops.elementwise import _clamp, abs, exp, mul, sigmoid, sub, true_divide, where
+from ...ops.elementwise import abs, exp, mul, sigmoid, sub, true_divide, where
 from ...ops.logic import check_tensors
 from ...ops.promotion import cast, promoted
 from ...ops.reduce import log_softmax_along, sum_over, take_along
 from ...ops.shape import reshape_to
-from ...ops.special import _logit
+from ...ops.special import _clamp, _logit
 from .activation import log1p_exp
 from .common import check_reduction, kernel, reduced, require_floating
 from .linear import linear

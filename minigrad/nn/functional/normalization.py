@@ -12,11 +12,11 @@ from ...composed.shape import contiguous, reshape
 from ...graph import Tensor
 from ...modes import no_grad
 from ...names import named
-from ...ops.elementwise import rsqrt
 from ...ops.logic import check_tensors
 from ...ops.promotion import cast, promoted
 from ...ops.reduce import mean_over, sum_over, var_over
 from ...ops.shape import reshape_to
+from ...ops.special import rsqrt
 from .common import kernel, require_floating
 
 
