@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from gpt.config import GPT2Config
 
 from .engine import Tensor, nn, torch
-from .layers import KVCache, attend, check_ids, embed, merge_heads, split_heads
+from .layers import KVCache, attend, check_ids, cut_heads, embed, join_heads
 
 
 class MultiHeadAttention(nn.Module):
@@ -27,13 +27,13 @@ class MultiHeadAttention(nn.Module):
         self.dropout = nn.Dropout(config.drop_rate)             # of the attention weights, inside of attend
 
     def forward(self, x: Tensor, mask: Tensor | None = None, cache: KVCache | None = None, layer: int = 0) -> Tensor:
-        q = split_heads(self.W_query(x), self.n_heads)          # (B, T, C) -> (B, H, T, D)
-        k = split_heads(self.W_key(x), self.n_heads)
-        v = split_heads(self.W_value(x), self.n_heads)
+        q = cut_heads(self.W_query(x), self.n_heads)          # (B, T, C) -> (B, H, T, D)
+        k = cut_heads(self.W_key(x), self.n_heads)
+        v = cut_heads(self.W_value(x), self.n_heads)
         if cache is not None:
             k, v = cache.append(layer, k, v)                    # (B, H, S, D)
         y = attend(q, k, v, mask, self.dropout.p if self.training else 0.0)
-        return self.out_proj(merge_heads(y))                    # (B, H, T, D) -> (B, T, C)
+        return self.out_proj(join_heads(y))                    # (B, H, T, D) -> (B, T, C)
 
 
 class FeedForward(nn.Module):

@@ -74,13 +74,12 @@ class KVCache:
         return f"KVCache(layers={len(self.keys)}, batch={B}, heads={H}, filled={self.length}/{S}, head_dim={D})"
 
 
-def split_heads(x: Tensor, n_heads: int) -> Tensor:
-    B, T, C = x.shape
-    return x.view(B, T, n_heads, C // n_heads).transpose(1, 2)             # (B, T, C) -> (B, H, T, D)
+def cut_heads(x: Tensor, n_heads: int) -> Tensor:
+    return x.unflatten(-1, (n_heads, -1)).transpose(-3, -2)                # (B, T, C) -> (B, T, H, D) -> (B, H, T, D)
 
 
-def merge_heads(x: Tensor) -> Tensor:
-    return x.transpose(1, 2).flatten(2)                                    # (B, H, T, D) -> (B, T, C)
+def join_heads(x: Tensor) -> Tensor:
+    return x.transpose(-3, -2).flatten(-2)                                 # (B, H, T, D) -> (B, T, H, D) -> (B, T, C)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, dropout_p: float = 0.0) -> Tensor:
@@ -92,8 +91,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, dropout_
 def check_ids(ids: Tensor, room: int) -> None:
     """A model's input is (B, T) token ids, T of them at most the room that its context has."""
     if not isinstance(ids, Tensor):
-        raise TypeError(f"ids must be a {engine_of(Tensor)} Tensor, as the model's weights are, not a "
-                        f"{engine_of(type(ids))} {type(ids).__name__}")
+        raise TypeError(f"ids must be a {torch.__name__}.Tensor, as the model's weights are, not a {named(type(ids))}")
     if ids.dtype not in (torch.int64, torch.int32):
         raise TypeError(f"ids must be token ids, of dtype torch.int64 or torch.int32, not {ids.dtype}")
     if ids.ndim != 2:
@@ -103,8 +101,9 @@ def check_ids(ids: Tensor, room: int) -> None:
                          "model with a larger context_length")
 
 
-def engine_of(kind: type) -> str:
-    return kind.__module__.partition(".")[0]
+def named(kind: type) -> str:
+    """A class with its engine: torch.Tensor, minigrad.Tensor, list."""
+    return f"{kind.__module__.partition('.')[0]}.{kind.__name__}".removeprefix("builtins.")
 
 
 def embed(embedding: nn.Embedding, ids: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from . import dtypes
 from .graph import Tensor, Variable
 from .graph import new_tensor as wrap
 from .ops.promotion import as_scalar, number
+from .refusals import is_torchs, tensor_not
 from .size import Size
 
 Ints = int | Sequence[int]
@@ -299,6 +300,8 @@ def _stacked(data, dtype: np.dtype | None = None) -> np.ndarray:
         if isinstance(data, str | bytes):
             raise ValueError(f"too many dimensions '{type(data).__name__}'")
         if not isinstance(data, bool | int | float):
+            if is_torchs(data):
+                raise TypeError(f"expected a {tensor_not(data)}")
             raise RuntimeError(f"Could not infer dtype of {type(data).__name__}")
         return np.asarray(data, dtypes.python_scalar(data))
     parts = [_stacked(item, dtype) for item in data]
@@ -423,7 +426,7 @@ def _number(name: str, argument: str, x, position: int = 1):
 
 def _like(name: str, input: Tensor, make, dtype, options: dict) -> Tensor:
     if not isinstance(input, Variable):
-        raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
+        raise TypeError(f"{name}(): argument 'input' (position 1) must be {tensor_not(input)}")
     format, like = options.get("memory_format", preserve_format), input.array
     if any(s == 0 for s in like.strides):                    # what was expanded has no layout to keep
         like = np.empty(like.shape, like.dtype)

@@ -15,6 +15,7 @@ from .creation import check_device
 from .generator import Generator, axes_by_stride, dense_like, in_memory_order
 from .graph import Tensor, Variable, new_tensor, primitive
 from .ops.shape import write
+from .refusals import tensor_not
 from .views import assign
 
 # ---- the default generator --------------------------------------------------------------------------------------
@@ -199,7 +200,7 @@ def _check_each_std(std: np.ndarray) -> None:
 def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | None = None) -> Tensor:
     """1 with the probability that the element of input is, else 0; with p, with that probability for each."""
     if not isinstance(input, Variable):
-        raise TypeError(f"bernoulli(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
+        raise TypeError(f"bernoulli(): argument 'input' (position 1) must be {tensor_not(input)}")
     if p is not None:
         return new_tensor(_bernoulli(p, generator)(input.array.shape, input.array.dtype))
     return _bernoulli_of(input, generator)
@@ -214,7 +215,7 @@ def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *,
                 generator: Generator | None = None) -> Tensor:
     """Indices into each row of input, drawn with its elements as weights."""
     if not isinstance(input, Variable):
-        raise TypeError(f"multinomial(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
+        raise TypeError(f"multinomial(): argument 'input' (position 1) must be {tensor_not(input)}")
     num_samples, p = _int("multinomial", "num_samples", num_samples), input.array
     if p.ndim not in (1, 2):
         raise RuntimeError("prob_dist must be 1 or 2 dim")
@@ -483,7 +484,7 @@ def _new(name: str, size: Sequence, dtype: dtypes.dtype | None, device, requires
 def _new_like(name: str, input: Tensor, dtype: dtypes.dtype | None, device, requires_grad: bool, draw: Draw) -> Tensor:
     """Laid out in memory as the input is, if that has no gaps."""
     if not isinstance(input, Variable):
-        raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
+        raise TypeError(f"{name}(): argument 'input' (position 1) must be {tensor_not(input)}")
     check_device(device)
     like = dense_like(input.array, dtypes.to_numpy(dtype))
     return _leaf(in_memory_order(like, lambda shape: draw(shape, like.dtype, like.flags.c_contiguous)), requires_grad)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -102,7 +103,28 @@ def modified(node: Node, i: int, now: int, seen: int) -> str:
 
 
 def not_a_tensor(f: Callable, args: Sequence):
-    raise TypeError(f"{f.__name__}(): argument 'input' (position 1) must be Tensor, not {type(args[0]).__name__}")
+    raise TypeError(f"{f.__name__}(): argument 'input' (position 1) must be {tensor_not(args[0])}")
+
+
+def tensor_not(x) -> str:
+    """What was wanted and what was given: "Tensor, not int"; a tensor of PyTorch's with the names of both engines."""
+    kind = type(x).__name__
+    return f"Tensor, not {kind}" if not is_torchs(x) else f"minigrad.Tensor, not torch.{kind}: {CROSSING}"
+
+
+def is_torchs(x) -> bool:
+    """Whether x is a tensor of PyTorch's, which is only asked for if the program has imported it."""
+    return isinstance(x, getattr(sys.modules.get("torch"), "Tensor", ()))
+
+
+def unknown(other):
+    """What an operator answers where the other operand is no tensor, array or number."""
+    if is_torchs(other):                              # Python's own error would say 'Tensor' and 'Tensor'
+        raise TypeError(f"the other operand must be a {tensor_not(other)}")
+    return NotImplemented
+
+
+CROSSING = "the two engines do not mix. from_numpy(t.numpy()), of the engine that is wanted, takes a tensor over"
 
 
 def bind(name: str, params: Sequence[str], defaults: tuple, args: tuple, kwargs: dict) -> list:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from . import autograd, creation, graph, printing, random
 from .composed import conversion, elementwise, index, inplace, linalg, metadata, reduce, shape
 from .graph import Variable, new_tensor
+from .refusals import CROSSING, is_torchs, tensor_not
 from .utils.hooks import RemovableHandle, add_hook
 
 
@@ -25,6 +26,12 @@ class Tensor(elementwise.Methods, reduce.Methods, shape.Methods, index.Methods, 
     __hash__ = object.__hash__
     __repr__ = printing.tensor_repr
     __format__ = printing.tensor_format
+
+    @classmethod
+    def __torch_function__(cls, function: Callable, types: tuple, args: tuple = (), kwargs: dict | None = None):
+        """PyTorch's functions ask this before they refuse what is no tensor of theirs."""
+        raise TypeError(f"{getattr(function, '__name__', function)}() of PyTorch wants a torch.Tensor, and was given a "
+                        f"minigrad.{cls.__name__}: {CROSSING}")
 
     # ---- autograd -----------------------------------------------------------------------------------------------
 
@@ -42,7 +49,8 @@ class Tensor(elementwise.Methods, reduce.Methods, shape.Methods, index.Methods, 
     def grad(self, value: Tensor | None) -> None:
         if value is not None:
             if not isinstance(value, Variable):
-                raise TypeError("assigned grad expected to be a Tensor or None but got grad of type "
+                raise TypeError(f"grad must be None or {tensor_not(value)}" if is_torchs(value) else
+                                f"assigned grad expected to be a Tensor or None but got grad of type "
                                 f"{type(value).__name__}")
             if value is self:
                 raise RuntimeError("can't assign Variable as its own grad")

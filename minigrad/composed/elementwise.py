@@ -100,6 +100,7 @@ from ..ops.special import (
     tan,
     trunc,
 )
+from ..refusals import unknown
 from .inplace import inplace
 
 Number = int | float
@@ -391,7 +392,7 @@ def _operator(op: Callable) -> Callable:
     def operator(self, other):
         if isinstance(other, np.ndarray):
             other = new_tensor(other)
-        return op(self, other) if isinstance(other, _OPERANDS) and isinstance(self, Variable) else NotImplemented
+        return op(self, other) if isinstance(other, _OPERANDS) and isinstance(self, Variable) else unknown(other)
     return operator
 
 
@@ -399,7 +400,7 @@ def _reflected(op: Callable) -> Callable:
     """The operator with the tensor on the right."""
     @wraps(op)
     def operator(self, other):
-        return op(other, self) if isinstance(other, _OPERANDS) and isinstance(self, Variable) else NotImplemented
+        return op(other, self) if isinstance(other, _OPERANDS) and isinstance(self, Variable) else unknown(other)
     return operator
 
 

@@ -19,7 +19,7 @@ from ..ops.index import index_at, index_write
 from ..ops.promotion import as_scalar, cast
 from ..ops.reduce import dim_of
 from ..ops.shape import alias, basic_index, contiguous_copy, diagonal_view, expand_to, reshape_to, write
-from ..refusals import check_inplace
+from ..refusals import check_inplace, is_torchs, tensor_not
 from ..views import assign
 from .inplace import copy_, fill_, inplace, is_recorded
 from .shape import common_shape, flatten, require_tensor, takes_out, unbind
@@ -111,6 +111,8 @@ def _is_array(item) -> bool:
         raise TypeError(f"new(): invalid data type '{type(item).__name__}'")
     if isinstance(item, Sequence | np.integer):
         return True
+    if is_torchs(item):
+        raise TypeError(f"an index must be a {tensor_not(item)}")
     raise IndexError("only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices "
                      f"(got {type(item).__name__})")
 
@@ -213,6 +215,8 @@ def setitem(self: Tensor, key, value) -> None:
         if isinstance(value, np.integer | np.bool_):
             value = value.item()
         if not isinstance(value, bool | int | float):
+            if is_torchs(value):
+                raise TypeError(f"what is assigned must be a {tensor_not(value)}")
             raise TypeError(f"can't assign a {type(value).__name__} to a torch.{self.dtype.tensor_type}Tensor")
         if isinstance(value, int) and not -2**63 <= value < 2**63:
             raise ValueError("Overflow when unpacking long long")

@@ -12,7 +12,7 @@ from ..modes import Quiet, mode
 from ..ops.fused import zeros_like
 from ..ops.promotion import as_scalar, number
 from ..ops.shape import write
-from ..refusals import check_inplace, check_overlap
+from ..refusals import check_inplace, check_overlap, tensor_not
 from ..views import assign
 
 
@@ -67,7 +67,7 @@ def copy_(self, other: Tensor | float, non_blocking: bool = False) -> Tensor:
     if isinstance(other, int | float):
         other = new_tensor(np.asarray(number(other)))
     if not isinstance(other, Variable):
-        raise TypeError(f"copy_(): argument 'other' (position 1) must be Tensor, not {type(other).__name__}")
+        raise TypeError(f"copy_(): argument 'other' (position 1) must be {tensor_not(other)}")
     check_overlap(self, other)
     try:
         if self.array.shape != other.array.shape:

@@ -18,6 +18,7 @@ from ..ops.promotion import cast
 from ..ops.reduce import dim_of, dims_of, max_over, min_over, sum_over
 from ..ops.shape import basic_index, diagonal_view, permute_dims, reshape_to
 from ..ops.svd import singular_values
+from ..refusals import unknown
 from . import reduce
 from .inplace import inplace
 from .shape import contiguous, expand, movedim, require_tensor, takes_out, transpose, unsqueeze
@@ -654,11 +655,11 @@ def norm(input: Tensor, p: float | str | None = "fro", dim: int | Sequence[int] 
 
 
 def _matmul(self, other):
-    return matmul(self, other) if isinstance(other, Variable) else NotImplemented
+    return matmul(self, other) if isinstance(other, Variable) else unknown(other)
 
 
 def _rmatmul(self, other):
-    return matmul(other, self) if isinstance(other, Variable) else NotImplemented
+    return matmul(other, self) if isinstance(other, Variable) else unknown(other)
 
 
 class Methods:

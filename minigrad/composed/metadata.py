@@ -6,6 +6,7 @@ import numpy as np
 
 from .. import creation, dtypes
 from ..graph import Variable
+from ..refusals import tensor_not
 from ..size import Size
 from . import reduce
 
@@ -91,5 +92,5 @@ class Methods:
 def numel(input: Variable) -> int:
     """How many elements the tensor has."""
     if not isinstance(input, Variable):
-        raise TypeError(f"numel(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
+        raise TypeError(f"numel(): argument 'input' (position 1) must be {tensor_not(input)}")
     return input.array.size

@@ -44,7 +44,7 @@ from ..ops.shape import (
     write,
 )
 from ..ops.shape import clone as copied
-from ..refusals import check_inplace
+from ..refusals import check_inplace, is_torchs, tensor_not
 from ..size import Size
 from ..views import mark_multiple
 from .inplace import inplace
@@ -80,7 +80,7 @@ def _only(by_name: dict, argument: str, name: str) -> dict:
 
 def require_tensor(name: str, x, argument: str = "input", position: int = 1) -> None:
     if not isinstance(x, Variable):
-        raise TypeError(f"{name}(): argument '{argument}' (position {position}) must be Tensor, not {type(x).__name__}")
+        raise TypeError(f"{name}(): argument '{argument}' (position {position}) must be {tensor_not(x)}")
 
 
 def tensor_list(name: str, tensors) -> list:
@@ -90,7 +90,8 @@ def tensor_list(name: str, tensors) -> list:
                         f"{type(tensors).__name__}")
     for i, t in enumerate(tensors):
         if not isinstance(t, Variable):
-            raise TypeError(f"expected Tensor as element {i} in argument 0, but got {type(t).__name__}")
+            raise TypeError(f"expected {tensor_not(t)}" if is_torchs(t) else
+                            f"expected Tensor as element {i} in argument 0, but got {type(t).__name__}")
     return list(tensors)
 
 
@@ -110,7 +111,7 @@ def takes_out(op: Callable) -> Callable:
 
 def _put_out(name: str, out: Tensor, result: Tensor, args: tuple) -> Tensor:
     if not isinstance(out, Variable):
-        raise TypeError(f"{name}(): argument 'out' must be Tensor, not {type(out).__name__}")
+        raise TypeError(f"{name}(): argument 'out' must be {tensor_not(out)}")
     inputs = [x for a in args for x in (a if isinstance(a, list | tuple) else (a,)) if isinstance(x, Variable)]
     if mode.grad and any(x.requires_grad for x in (*inputs, out)):
         raise RuntimeError(f"{name}(): functions with out=... arguments don't support automatic differentiation, but "

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ..graph import Variable, primitive
+from ..refusals import tensor_not
 from .fused import fused, zeros_like
 from .promotion import (
     NUMBERS,
@@ -61,7 +62,7 @@ def _of_reals(name: str, f: Callable, rule: Callable | None = None, of: Callable
 
     def public(input):
         if not isinstance(input, Variable | np.ndarray | np.generic):
-            raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
+            raise TypeError(f"{name}(): argument 'input' (position 1) must be {tensor_not(input)}")
         return op(to_floating(input))
     public.__name__ = public.__qualname__ = name
     return public
@@ -230,7 +231,7 @@ def where(condition, input, other):
             if isinstance(y, Variable) and type(x) is int and y.array.dtype.kind in "iu":
                 as_scalar(x, y.array.dtype)
     elif not isinstance(condition, bool | np.ndarray | np.bool_) or {type(input), type(other)} <= NUMBERS:
-        raise TypeError(f"where(): argument 'condition' (position 1) must be Tensor, not {type(condition).__name__}")
+        raise TypeError(f"where(): argument 'condition' (position 1) must be {tensor_not(condition)}")
     input, other = pair(input, other)
     check_same_size([x for x in (condition, input, other) if isinstance(x, Variable)])
     return _where(condition, input, other)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..graph import Variable, primitive
+from ..refusals import tensor_not
 from .promotion import pair, promoted, refuse
 
 
@@ -31,7 +32,7 @@ def check_tensors(name: str, **arguments) -> None:
     """torch's error for arguments that must be tensors, and are not."""
     for position, (key, x) in enumerate(arguments.items(), 1):
         if not isinstance(x, Variable):
-            raise TypeError(f"{name}(): argument '{key}' (position {position}) must be Tensor, not {type(x).__name__}")
+            raise TypeError(f"{name}(): argument '{key}' (position {position}) must be {tensor_not(x)}")
 
 
 def _logical(name: str, f):

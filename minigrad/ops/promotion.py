@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import dtypes
 from ..graph import Variable, new_tensor, primitive
+from ..refusals import is_torchs, tensor_not
 
 
 def to_floating(x):
@@ -57,7 +58,8 @@ ARRAYS, NUMBERS = (np.ndarray, np.generic), {bool, int, float}
 def number(x):
     """A number among the operands: integers of 64 bits, signed or not."""
     if not isinstance(x, int | float | np.ndarray | np.generic):
-        raise TypeError(f"expected a Tensor or a number, got {type(x).__name__}")
+        raise TypeError(f"expected a {tensor_not(x)}" if is_torchs(x) else
+                        f"expected a Tensor or a number, got {type(x).__name__}")
     if isinstance(x, int) and not -2**63 <= x < 2**64:
         raise OverflowError("int too big to convert")
     return x

@@ -232,6 +232,7 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
 
 def _given(name: str, dim: int | None, input: Tensor, stacklevel: int) -> int:
     """The dimension; if none is given, that of the classes, as it was once."""
+    check_tensors(name, input=input)
     if dim is not None:
         return dim
     warnings.warn(f"Implicit dimension choice for {name} has been deprecated. Change the call to include dim=X as an "

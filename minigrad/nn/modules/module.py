@@ -13,6 +13,7 @@ from ...autograd import Function
 from ...creation import parse_to
 from ...graph import Tensor, Variable
 from ...modes import mode, no_grad
+from ...refusals import is_torchs, tensor_not
 from ...utils.hooks import RemovableHandle, add_hook
 from ..parameter import Buffer, Parameter
 
@@ -490,8 +491,9 @@ class Module:
                 continue
             given = state_dict[key]
             if not isinstance(given, Variable):
-                error_msgs.append(f'While copying the parameter named "{key}", expected torch.Tensor or Tensor-like '
-                                  f"object from checkpoint but received {type(given)}")
+                error_msgs.append(f'While copying the parameter named "{key}", expected ' + (
+                    tensor_not(given) if is_torchs(given) else
+                    f"torch.Tensor or Tensor-like object from checkpoint but received {type(given)}"))
                 continue
             if own.dim() == 0 and given.dim() == 1 and given.shape[0] == 1:
                 given = given[0]
