@@ -11,6 +11,7 @@ import numpy as np
 from .. import dtypes
 from ..graph import Tensor, Variable, new_tensor, primitive
 from ..kernels import selection
+from ..kernels.layout import arranged
 from ..modes import mode as modes
 from ..names import composite, named
 from ..ops.elementwise import _where
@@ -163,7 +164,7 @@ def nanmean(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: dt
 
 @reduction
 def count_nonzero(input: Tensor, dim: Dims = None) -> Tensor:
-    return new_tensor(np.count_nonzero(input.array, axis=dims_of(dim, input.array.ndim)))
+    return new_tensor(np.asarray(np.count_nonzero(input.array, axis=dims_of(dim, input.array.ndim)), order="C"))
 
 
 # ---- moments ----------------------------------------------------------------------------------------------------
@@ -323,7 +324,7 @@ def _quantified(name: str, f: Callable) -> Callable:
     @reduction
     def op(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
         result = f(input.array, axis=dims_of(dim, input.array.ndim, empty_means_all=False), keepdims=keepdim)
-        return new_tensor(np.asarray(result, np.uint8 if input.array.dtype == np.uint8 else np.bool_))
+        return new_tensor(np.asarray(result, np.uint8 if input.array.dtype == np.uint8 else np.bool_, order="C"))
     op.__name__ = op.__qualname__ = name
     return op
 
@@ -362,7 +363,7 @@ def _running_extreme(name: str, running: np.ufunc, result: type) -> Callable:
         place = np.arange(x.shape[dim]).reshape([-1 if d == dim else 1 for d in range(x.ndim)])
         with np.errstate(invalid="ignore"):
             met = (x == extreme) | (x != x)
-        index = np.maximum.accumulate(np.where(met, place, 0), dim)
+        index = np.ascontiguousarray(np.maximum.accumulate(np.where(met, place, 0), dim))
         return result((index_at(input, _along(index, dim)), new_tensor(index)))
     op.__name__ = op.__qualname__ = name
     return op
@@ -425,14 +426,15 @@ def _unstable_order(x: np.ndarray, dim: int, descending: bool = False) -> np.nda
 def sort(input: Tensor, dim: int = -1, descending: bool = False, *, stable: bool | None = None) -> return_types.sort:
     """Sorted values and where they were."""
     dim = dim_of(dim, input.array.ndim)
-    order = (_order if stable else _unstable_order)(input.array, dim, descending)
+    order = arranged((_order if stable else _unstable_order)(input.array, dim, descending), (input.array,))
     values = named(take_along(input, order, dim), f"SortBackward{stable is not None:d}")
     return return_types.sort((values, new_tensor(order)))
 
 
 @reduction
 def argsort(input: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = False) -> Tensor:
-    return new_tensor((_order if stable else _unstable_order)(input.array, dim_of(dim, input.array.ndim), descending))
+    order = (_order if stable else _unstable_order)(input.array, dim_of(dim, input.array.ndim), descending)
+    return new_tensor(arranged(order, (input.array,)))
 
 
 def msort(input: Tensor) -> Tensor:
@@ -452,8 +454,8 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
     if input.array.ndim:
         index = selection.settle(input.array, index, dim, 0, k, lambda ranks: selection.first_places(ranks, k, sorted),
                                  always=not sorted)
-        index = index[(slice(None),) * dim + (slice(k),)]
-    return return_types.topk((take_along(input, index, dim), new_tensor(index.copy())))
+        index = index[(slice(None),) * dim + (slice(k),)].copy()
+    return return_types.topk((take_along(input, index, dim), new_tensor(index)))
 
 
 def _kth(x: np.ndarray, k: np.ndarray | int, dim: int) -> np.ndarray:
@@ -475,7 +477,7 @@ def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> ret
     index = _order(input.array, dim)
     if input.array.ndim:
         index = selection.settle(input.array, index, dim, k - 1, k, lambda ranks: selection.place_of_kth(ranks, k - 1))
-        index = index[(slice(None),) * dim + (slice(k - 1, k),)]
+        index = index[(slice(None),) * dim + (slice(k - 1, k),)].copy()
     return _at(input, index, dim, keepdim, return_types.kthvalue)
 
 

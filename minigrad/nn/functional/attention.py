@@ -8,7 +8,8 @@ import warnings
 import numpy as np
 
 from ...composed.shape import cat
-from ...graph import Tensor, new_tensor
+from ...graph import Tensor, new_tensor, primitive
+from ...kernels.layout import arranged
 from ...names import named
 from ...ops.elementwise import where
 from ...ops.logic import check_tensors
@@ -66,9 +67,16 @@ def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, attn
     out = matrix_product(weights, value)
     if dtype == np.float16:
         out = cast(out, dtype)
+    if flash:
+        out = _laid_out_like(out, query)
     empty = not out.array.size or not scores.array.size or not width
     return named(out, "ScaledDotProductFlashAttentionForCpu" if flash else "Add" if empty else
                  "Mm" if out.array.ndim == 2 else "UnsafeView")
+
+
+@primitive("Clone", input=lambda g: g)
+def _laid_out_like(input, query):
+    return arranged(input, (query,))
 
 
 def _softmax_or_nothing(scores):

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ...composed.shape import contiguous
 from ...graph import Tensor, new_tensor
 from ...names import composite
 from ...ops.logic import check_tensors
 from ...ops.matmul import matrix_product
 from ...ops.shape import (
     basic_index,
+    clone,
     concatenate,
     expand_to,
     flip_dims,
@@ -79,6 +81,8 @@ def _constant_pad(input, pads, value):
     sizes = input.array.shape
     source = tuple(slice(max(-b, 0), max(min(n, m - b), 0)) for n, m, b in zip(sizes, shape, before, strict=True))
     target = tuple(slice(max(b, 0), max(b, 0) + s.stop - s.start) for b, s in zip(before, source, strict=True))
+    if all(n <= 0 for pair in pads for n in pair):
+        return clone(basic_index(input, source))
     frame = new_tensor(np.full(shape, value).astype(input.array.dtype) if value else np.zeros(shape, input.array.dtype))
     return write(frame, basic_index(input, source), ((), basic_index, (target,)))
 
@@ -143,7 +147,7 @@ def _conv1d(input, weight, bias, stride, padding, dilation, groups):
                          (groups, batch * positions, inner * size))
     kernels = permute_dims(reshape_to(weight, (groups, out // groups, inner * size)), (0, 2, 1))
     y = reshape_to(matrix_product(columns, kernels), (groups, batch, positions, out // groups))
-    y = reshape_to(permute_dims(y, (1, 0, 3, 2)), (batch, out, positions))
+    y = contiguous(reshape_to(permute_dims(y, (1, 0, 3, 2)), (batch, out, positions)))
     return y if bias is None else y + reshape_to(bias, (out, 1))
 
 

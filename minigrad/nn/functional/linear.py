@@ -76,7 +76,7 @@ def _by_a_vector(input, weight, bias):
 @primitive("Embedding", weight=lambda g, index, factor, shape: index_write(
     zeros_for(g, shape), g if factor is None else g * factor, (index,), True))
 def _rows_at(weight, index, factor):
-    return weight[index]
+    return weight.take(index, 0)
 
 
 def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None, max_norm: float | None = None,
@@ -123,7 +123,7 @@ def _shorten(weight: Tensor, rows: np.ndarray, max_norm: float, norm_type: float
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     """For each index, zeros with a 1 at its place"""
     check_tensors("one_hot", input=tensor)
-    index = tensor.array
+    index = np.asarray(tensor.array, order="C")
     if index.dtype != np.int64:
         raise RuntimeError("one_hot is only applicable to index tensor of type LongTensor.")
     if not index.size:

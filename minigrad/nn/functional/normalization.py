@@ -81,8 +81,9 @@ def rms_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | No
     check_tensors("rms_norm", input=input)
     dims = _last_dims("rms_norm", input, normalized_shape, weight, None, "")
     require_floating("rms_norm", "rms_norm", input)
-    dtype = input.array.dtype
-    x = cast(input, np.dtype(np.float32)) if dtype == np.float16 else input
+    dtype, x = input.array.dtype, contiguous(input)
+    if dtype == np.float16:
+        x = cast(x, np.dtype(np.float32))
     if eps is None:
         eps = float(np.finfo(x.array.dtype).eps)
     x = x * rsqrt(mean_over(x * x, dims, True) + eps)
@@ -120,7 +121,7 @@ def group_norm(input: Tensor, num_groups: int, weight: Tensor | None = None, bia
                                f"got {name} of shape {list(p.shape)} and input of shape {list(shape)}")
     require_floating("group_norm", "GroupNormKernelImpl", input)
     _one_dtype(input, weight, bias)
-    return _group_norm(input, num_groups, weight, bias, eps)
+    return _group_norm(contiguous(input), num_groups, weight, bias, eps)
 
 
 def _more_than_one(size: Sequence[int]) -> None:
@@ -158,6 +159,7 @@ def batch_norm(input: Tensor, running_mean: Tensor | None, running_var: Tensor |
     _one_dtype(input, running_mean, running_var, weight, bias)
     if not input.array.size:
         return _scaled(input.clone(), weight, bias)
+    input = contiguous(input)
     if not training:
         return _batch_norm(input, running_mean, running_var, weight, bias, eps)
     if running_mean is not None or running_var is not None:
