@@ -12,6 +12,7 @@ import numpy as np
 from . import dtypes
 from .graph import Tensor, Variable
 from .graph import new_tensor as wrap
+from .kernels.layout import empty_for, empty_in
 from .ops.promotion import as_scalar, number
 from .refusals import is_torchs, tensor_not
 from .size import Size
@@ -427,11 +428,13 @@ def _number(name: str, argument: str, x, position: int = 1):
 def _like(name: str, input: Tensor, make, dtype, options: dict) -> Tensor:
     if not isinstance(input, Variable):
         raise TypeError(f"{name}(): argument 'input' (position 1) must be {tensor_not(input)}")
-    format, like = options.get("memory_format", preserve_format), input.array
-    if any(s == 0 for s in like.strides):                    # what was expanded has no layout to keep
-        like = np.empty(like.shape, like.dtype)
-    array = make(like, _numpy_dtype(name, dtype, input.array.dtype))
-    return _made(name, array if format in (None, preserve_format) else np.asarray(array, order="C"), options)
+    like, format = input.array, options.get("memory_format") or preserve_format
+    if format is not preserve_format:
+        order = memory_order(like.ndim, format)
+        like = empty_in(range(like.ndim) if order is None else order, like.shape, like.dtype)
+    elif not like.flags.c_contiguous:
+        like = empty_for(like.shape, like.dtype, like)
+    return _made(name, make(like, _numpy_dtype(name, dtype, like.dtype)), options)
 
 
 def zeros_like(input: Tensor, *, dtype: dtypes.dtype | None = None, **options) -> Tensor:

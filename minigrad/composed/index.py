@@ -22,7 +22,7 @@ from ..ops.shape import alias, basic_index, contiguous_copy, diagonal_view, expa
 from ..refusals import check_inplace, is_torchs, tensor_not
 from ..views import assign
 from .inplace import copy_, fill_, inplace, is_recorded
-from .shape import common_shape, flatten, require_tensor, takes_out, unbind
+from .shape import common_shape, contiguous, flatten, require_tensor, takes_out, unbind
 
 WHOLE = slice(None)
 
@@ -251,11 +251,12 @@ def _without_leading_ones(value: Tensor, ndim: int) -> Tensor:
 
 # ---- ops that write by index ------------------------------------------------------------------------------------
 
-def _writer(name: str, of_number: str | None = None) -> Callable:
+def _writer(name: str, of_number: str | None = None, keeps_layout: bool = False) -> Callable:
     """Make an op, and its in-place form, of a plan: a function that says what is written where, as index_write takes
     it.
 
-    `of_number` is the name of the node where a number is written. The in-place form need not copy where nothing is
+    `of_number` is the name of the node where a number is written; keeps_layout, whether the copy that is written to
+    lies in memory as the input does, and not in order. The in-place form need not copy where nothing is
     recorded. A 0-dim tensor counts as having one dimension."""
     def decorate(plan: Callable) -> Callable:
         @wraps(plan)
@@ -264,6 +265,8 @@ def _writer(name: str, of_number: str | None = None) -> Callable:
             if not input.array.ndim:
                 out = op(reshape_to(input, (1,)), *args, **kwargs)
                 return named(reshape_to(out, ()), type(out._node).__name__)
+            if not keeps_layout:
+                input = contiguous(input)
             return recorded(input, *plan(input, *args, **kwargs))
 
         def recorded(input, value, index, accumulate):
@@ -297,7 +300,7 @@ def _written(write: Callable, input, value, index: tuple, accumulate: bool):
                            f"result of shape {list(index_at(array, index).shape)}") from None
 
 
-@_writer("IndexPut")
+@_writer("IndexPut", keeps_layout=True)
 def _put(input, index, value, accumulate=False):
     require_tensor("index_put", value, "values", 2)
     if value.array.dtype != input.array.dtype:
@@ -384,7 +387,7 @@ def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor):
     return _source_along("index_copy", input, dim, places, source), (WHOLE,) * dim + (places,), False
 
 
-@_writer("IndexFillBackward1", "IndexFillBackward0")
+@_writer("IndexFillBackward1", "IndexFillBackward0", keeps_layout=True)
 def index_fill(input: Tensor, dim: int, index: Tensor, value: float | Tensor):
     """One value in all the slices of a dimension that the index names."""
     require_tensor("index_fill", index, "index", 3)
@@ -408,7 +411,7 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: float | Tensor):
 def _coordinates(name: str, input: Tensor, dim: int, index: Tensor, source: Tensor | None = None) -> tuple:
     """Where gather reads and scatter writes: index[i][j] of dimension `dim`, and i, j, ... of the others."""
     require_tensor(name, index, "index", 3)
-    shape, places = input.array.shape, index.array
+    shape, places = input.array.shape, np.asarray(index.array, order="C")
     dim = dim_of(dim, len(shape))
     if places.size:
         if places.dtype not in (np.int64, np.int32):
@@ -581,7 +584,7 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
         if places.size != 1:
             raise RuntimeError(f"index_select(): Index to scalar can have only 1 value, got {places.size} value(s)")
         return contiguous_copy(input)
-    return index_at(input, (WHOLE,) * dim + (places,))
+    return index_at(contiguous(input), (WHOLE,) * dim + (places,))
 
 
 @takes_out
@@ -608,7 +611,7 @@ def take(input: Tensor, index: Tensor) -> Tensor:
     if index.array.size and not input.array.size:
         raise IndexError("take(): tried to take from an empty tensor")
     _check_range(index.array, input.array.size, 0, IndexError)
-    return index_at(reshape_to(input, (input.array.size,)), (index.array,))
+    return index_at(reshape_to(input, (input.array.size,)), (np.asarray(index.array, order="C"),))
 
 
 @composite

@@ -956,7 +956,7 @@ def _triangle(name: str, keep):
             raise RuntimeError(f"{name}: input tensor must have at least 2 dimensions")
         rows, columns = input.array.shape[-2:]
         mask = keep(np.arange(columns) - np.arange(rows)[:, None], index(diagonal))
-        return named(_where(mask, input, input.array.dtype.type(0)), name.title())
+        return named(_where(mask, contiguous(input), input.array.dtype.type(0)), name.title())
     f.__name__ = f.__qualname__ = name
     return f
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from ... import dtypes
 from ...composed.inplace import inplace as inplace_form
+from ...composed.shape import contiguous
 from ...generator import dense_like
 from ...graph import Tensor, Variable, new_tensor, primitive
 from ...modes import no_grad
@@ -197,7 +198,7 @@ def _log_sigmoid(input):
 def logsigmoid(input: Tensor) -> Tensor:
     """ln sigmoid(x)"""
     require_floating("log_sigmoid", "log_sigmoid_cpu", input)
-    return _log_sigmoid(input)
+    return _log_sigmoid(contiguous(input))
 
 
 def softsign(input: Tensor) -> Tensor:
