@@ -31,9 +31,9 @@ import numpy as np
 
 from . import dtypes
 from .anomaly import forward_traceback
+from .inspection import Inspectable
 from .modes import Quiet, mode
 from .refusals import bind, modified, not_a_tensor
-from .utils.hooks import RemovableHandle, add_hook
 
 # ---- a value and how it was made --------------------------------------------------------------------------------
 
@@ -117,7 +117,7 @@ def tensor_with_edge(array: np.ndarray, edge: Node | Variable | None) -> Tensor:
 next_sequence = itertools.count(1).__next__      # every node has a number, higher than those of its inputs
 
 
-class Node:
+class Node(Inspectable):
     """One recorded op: `inputs` says for each differentiable input (rule, the rule's needs, edge, shape, dtype,
     position), `saved` holds what the rules need, by position, the result last. A node knows its inputs' edges,
     never its result's tensor: there are no reference cycles, and the graph goes when its last tensor goes."""
@@ -125,46 +125,6 @@ class Node:
     __slots__ = ("__weakref__", "extras", "hooks", "inputs", "retain", "saved", "seq", "trace", "versions")
     rules: tuple = ()           # (position of the input, rule, positions of what the rule needs)
     many = None                 # the same for each of a variadic op's *inputs, from a position on
-
-    def name(self) -> str:
-        return type(self).__name__
-
-    def __repr__(self) -> str:
-        return f"<{self.name()} object at {id(self):#x}>"
-
-    @property
-    def next_functions(self) -> tuple:
-        edges = {entry[5]: entry[2] for entry in self.inputs}
-        return tuple((AccumulateGrad(e) if isinstance(e, Variable) else e, 0) for e in map(edges.get, self.places()))
-
-    def places(self) -> list[int]:
-        """The positions of the inputs that can have gradients, whether or not they want them."""
-        return sorted({rule[0] for rule in self.rules} | {entry[5] for entry in self.inputs})
-
-    def register_hook(self, hook: Callable[[tuple, tuple], tuple | None]) -> RemovableHandle:
-        """Call hook(gradients of the inputs, gradients of the outputs); it may return other gradients of the inputs."""
-        return add_hook(self._extra("hooks"), hook)
-
-    def register_prehook(self, hook: Callable[[tuple], tuple | None]) -> RemovableHandle:
-        """Call hook(gradients of the outputs) before the rules run; it may return other gradients."""
-        return add_hook(self._extra("prehooks"), hook)
-
-    @property
-    def metadata(self) -> dict:
-        """A place for anything."""
-        return self._extra("metadata")
-
-    def split(self, g) -> Sequence:
-        """The gradients of the outputs one by one, for hooks; `join` is the way back. Most nodes have one output."""
-        return (g,)
-
-    def join(self, gradients: Sequence):
-        return gradients[0]
-
-    def _extra(self, name: str) -> dict:
-        if self.extras is None:
-            self.extras = {}
-        return self.extras.setdefault(name, {})
 
     def edges(self) -> list:
         return [entry[2] for entry in self.inputs]
@@ -218,18 +178,6 @@ class _Nowhere(Node):
 
 NOWHERE = _Nowhere()
 NOWHERE.inputs, NOWHERE.seq, NOWHERE.hooks, NOWHERE.retain, NOWHERE.extras = [], 0, None, None, None
-
-
-class AccumulateGrad:
-    """The end of a path: what next_functions shows for a leaf."""
-
-    def __init__(self, variable: Variable):
-        self.variable = variable
-
-    def name(self) -> str:
-        return "torch::autograd::AccumulateGrad"
-
-    next_functions = ()
 
 
 def fit(g, shape: tuple, dtype: np.dtype):

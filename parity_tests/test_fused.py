@@ -15,7 +15,8 @@ from minigrad.ops.elementwise import exp
 from minigrad.ops.fused import fused
 from minigrad.ops.reduce import sum_over
 
-UNARY = ["tan", "exp2", "expm1", "log2", "log10", "log1p", "rsqrt", "reciprocal", "sinh", "cosh", "acos", "erfc", "sinc", "floor", "ceil", "trunc", "round", "sgn", "sign", "frac"]
+UNARY = ["tan", "exp2", "expm1", "log2", "log10", "log1p", "rsqrt", "reciprocal", "sinh", "cosh", "acos", "erfc",
+         "sinc", "floor", "ceil", "trunc", "round", "sgn", "sign", "frac"]
 BINARY = ["minimum", "fmax", "fmin", "fmod", "remainder", "logaddexp2"]
 
 

@@ -11,14 +11,13 @@ from collections.abc import Callable
 import numpy as np
 
 from ..graph import Variable, primitive
-from ..refusals import tensor_not
 from .fused import fused, zeros_like
 from .promotion import (
-    NUMBERS,
-    as_scalar,
+    check_alpha,
+    check_choice,
+    check_difference,
     check_same_size,
     kinds,
-    number,
     one_tensor,
     pair,
     promoted,
@@ -61,9 +60,7 @@ def _of_reals(name: str, f: Callable, rule: Callable | None = None, of: Callable
     op = primitive(shown, input=rule)(function) if of is None else fused(of, name=shown)(function)
 
     def public(input):
-        if not isinstance(input, Variable | np.ndarray | np.generic):
-            raise TypeError(f"{name}(): argument 'input' (position 1) must be {tensor_not(input)}")
-        return op(to_floating(input))
+        return op(to_floating(input, name))
     public.__name__ = public.__qualname__ = name
     return public
 
@@ -106,19 +103,6 @@ def _div(input, other):
     return np.true_divide(input, other)
 
 
-def _scaled(input, other, alpha):
-    """alpha * other, for input + alpha * other."""
-    if isinstance(number(alpha), int) and alpha >= 2**63 and "f" not in kinds(input, other):
-        raise RuntimeError("value cannot be converted to type int64_t without overflow")
-    if isinstance(alpha, bool) and kinds(input, other) != "bb":
-        raise RuntimeError("Boolean alpha only supported for Boolean results.")
-    if isinstance(alpha, float) and "f" not in kinds(input, other):
-        raise RuntimeError("For integral input tensors, argument alpha must not be a floating point number.")
-    if not isinstance(other, Variable):
-        return other * alpha
-    return mul(other, bool(alpha) if kinds(input, other) == "bb" else alpha)      # among booleans the product is `and`
-
-
 def add(input, other, *, alpha: int | float = 1):
     """input + alpha * other."""
     return _add(*pair(input, other if alpha == 1 and alpha is not True else _scaled(input, other, alpha)))
@@ -126,16 +110,13 @@ def add(input, other, *, alpha: int | float = 1):
 
 def sub(input, other, *, alpha: int | float = 1):
     """input - alpha * other."""
-    if _is_bool(input) or _is_bool(other):
-        raise RuntimeError("Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or "
-                           "`logical_xor()` operator instead." if _is_bool(input) and _is_bool(other) else
-                           "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to "
-                           "invert a mask, use the `~` or `logical_not()` operator instead.")
+    check_difference(input, other)
     return _sub(*pair(input, other if alpha == 1 and alpha is not True else _scaled(input, other, alpha)))
 
 
-def _is_bool(x) -> bool:
-    return x.array.dtype.kind == "b" if isinstance(x, Variable) else isinstance(x, bool)
+def _scaled(input, other, alpha):
+    factor = check_alpha(alpha, input, other)
+    return mul(other, factor) if isinstance(other, Variable) else other * alpha
 
 
 def mul(input, other):
@@ -223,15 +204,7 @@ def _where(condition, input, other):
 
 def where(condition, input, other):
     """input where the condition holds, other elsewhere."""
-    if isinstance(condition, Variable):
-        if condition.array.dtype.name not in ("bool", "uint8"):
-            raise RuntimeError("where expected condition to be a boolean tensor, but got a tensor with dtype "
-                               f"{condition.dtype.tensor_type}")
-        for x, y in ((input, other), (other, input)):
-            if isinstance(y, Variable) and type(x) is int and y.array.dtype.kind in "iu":
-                as_scalar(x, y.array.dtype)
-    elif not isinstance(condition, bool | np.ndarray | np.bool_) or {type(input), type(other)} <= NUMBERS:
-        raise TypeError(f"where(): argument 'condition' (position 1) must be {tensor_not(condition)}")
+    check_choice(condition, input, other)
     input, other = pair(input, other)
     check_same_size([x for x in (condition, input, other) if isinstance(x, Variable)])
     return _where(condition, input, other)

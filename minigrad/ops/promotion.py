@@ -11,10 +11,12 @@ from ..graph import Variable, new_tensor, primitive
 from ..refusals import is_torchs, tensor_not
 
 
-def to_floating(x):
-    """Integers and booleans enter a function of the reals in the default dtype."""
-    if isinstance(x, Variable) and x.array.dtype.kind != "f":
-        return cast(x, dtypes.get_default_dtype().numpy)
+def to_floating(x, name: str | None = None):
+    """Integers and booleans enter a function of the reals (called by that name) in the default dtype."""
+    if isinstance(x, Variable):
+        return x if x.array.dtype.kind == "f" else cast(x, dtypes.get_default_dtype().numpy)
+    if name is not None and not isinstance(x, ARRAYS):
+        raise TypeError(f"{name}(): argument 'input' (position 1) must be {tensor_not(x)}")
     return x
 
 
@@ -126,6 +128,45 @@ def refuse(name: str, forbidden: str, *operands) -> None:
         common = dtypes.result_numpy([x.array if isinstance(x, Variable) else number(x) for x in operands])
         if common.kind in forbidden:
             raise NotImplementedError(f'"{name}" not implemented for {dtypes.of(common).tensor_type!r}')
+
+
+def check_alpha(alpha, input, other):
+    """The factor of input + alpha * other, as the operands' dtypes allow it."""
+    met = kinds(input, other)
+    if isinstance(number(alpha), int) and alpha >= 2**63 and "f" not in met:
+        raise RuntimeError("value cannot be converted to type int64_t without overflow")
+    if isinstance(alpha, bool) and met != "bb":
+        raise RuntimeError("Boolean alpha only supported for Boolean results.")
+    if isinstance(alpha, float) and "f" not in met:
+        raise RuntimeError("For integral input tensors, argument alpha must not be a floating point number.")
+    return bool(alpha) if met == "bb" else alpha             # among booleans the product is `and`
+
+
+def check_difference(input, other) -> None:
+    """Booleans are not subtracted."""
+    first, second = is_bool(input), is_bool(other)
+    if first or second:
+        raise RuntimeError("Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or "
+                           "`logical_xor()` operator instead." if first and second else
+                           "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to "
+                           "invert a mask, use the `~` or `logical_not()` operator instead.")
+
+
+def is_bool(x) -> bool:
+    return x.array.dtype.kind == "b" if isinstance(x, Variable) else isinstance(x, bool)
+
+
+def check_choice(condition, input, other) -> None:
+    """The arguments of where."""
+    if isinstance(condition, Variable):
+        if condition.array.dtype.name not in ("bool", "uint8"):
+            raise RuntimeError("where expected condition to be a boolean tensor, but got a tensor with dtype "
+                               f"{condition.dtype.tensor_type}")
+        for x, y in ((input, other), (other, input)):
+            if isinstance(y, Variable) and type(x) is int and y.array.dtype.kind in "iu":
+                as_scalar(x, y.array.dtype)
+    elif not isinstance(condition, bool | np.ndarray | np.bool_) or {type(input), type(other)} <= NUMBERS:
+        raise TypeError(f"where(): argument 'condition' (position 1) must be {tensor_not(condition)}")
 
 
 @primitive("ToCopy", input=lambda g: g)                     # the walk casts g back to the input's dtype
