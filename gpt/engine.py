@@ -12,8 +12,11 @@ if TYPE_CHECKING:
     from torch import Tensor as Tensor
     from torch import nn as nn
     from torch.nn import functional as F
+
+    from gpt.mirror.engine import no_init
 else:
     import minigrad as torch
     from minigrad import *
     from minigrad import Tensor, nn
     from minigrad.nn import functional as F
+    from minigrad.nn.init import no_init

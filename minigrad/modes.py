@@ -17,6 +17,7 @@ class _Mode(threading.local):
     pack = unpack = None     # what saved_tensors_hooks put around saved values
     watched = True           # whether writes in place to packed values are noticed
     no_packing = None        # the message of disable_saved_tensors_hooks
+    init = True              # layers draw their weights
 
 
 mode = _Mode()

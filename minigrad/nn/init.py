@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
+from functools import wraps
 
 import numpy as np
 
 from ..generator import Generator, dense_like
 from ..graph import Tensor, new_tensor
-from ..modes import no_grad
+from ..modes import Settings, mode, no_grad
 
 _GAINS = {"sigmoid": 1, "tanh": 5 / 3, "relu": math.sqrt(2), "selu": 3 / 4, "linear": 1} | {
     f"conv{transposed}{d}d": 1 for transposed in ("", "_transpose") for d in (1, 2, 3)}
@@ -56,12 +58,31 @@ def eye_(tensor: Tensor) -> Tensor:
 
 # ---- random numbers ---------------------------------------------------------------------------------------------
 
-@no_grad()
+class no_init(Settings):
+    """Inside, layers are made without drawing their weights: memory is set aside, not touched, and the random stream
+    does not move. For weights that come from a file. (torch has skip_init, for one layer.)"""
+
+    def __init__(self):
+        super().__init__(init=False)
+
+
+def _drawn(fill: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A function that fills its first argument with random numbers, unless within no_init."""
+    @wraps(fill)
+    def filled(tensor: Tensor, *args, **kwargs) -> Tensor:
+        if not mode.init:
+            return tensor
+        with no_grad():
+            return fill(tensor, *args, **kwargs)
+    return filled
+
+
+@_drawn
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator | None = None) -> Tensor:
     return tensor.uniform_(a, b, generator=generator)
 
 
-@no_grad()
+@_drawn
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None) -> Tensor:
     return tensor.normal_(mean, std, generator=generator)
 
@@ -96,7 +117,7 @@ def kaiming_normal_(tensor: Tensor, a: float = 0, mode: str = "fan_in", nonlinea
     return normal_(tensor, 0.0, _kaiming_std(tensor, a, mode, nonlinearity), generator)
 
 
-@no_grad()
+@_drawn
 def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0,
                   generator: Generator | None = None) -> Tensor:
     """Normal, but within [a, b], near which the mean should lie. By rejection, as in torch from 2.13 on.
@@ -138,7 +159,7 @@ def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float 
     return tensor._write(x)
 
 
-@no_grad()
+@_drawn
 def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator | None = None) -> Tensor:
     """A matrix (the dimensions after the first count as one) with orthonormal rows or columns, times gain.
 
