@@ -125,7 +125,10 @@ def save_safetensors(tensors: Mapping[str, Any], f: FileLike, metadata: Mapping[
     The format keeps values: views become contiguous, parameters become plain tensors, and tensors that share memory
     are refused, since they would come back untied.
     """
-    arrays = {name: _array(name, x) for name, x in _checked(tensors).items()}
+    save_arrays({name: _array(name, x) for name, x in _checked(tensors).items()}, f, metadata)
+
+
+def save_arrays(arrays: Mapping[str, np.ndarray], f: FileLike, metadata: Mapping[str, str] | None = None) -> None:
     _refuse_shared(arrays)
     if metadata is not None and not all(type(x) is str for item in metadata.items() for x in item):
         raise TypeError("metadata must map str to str; put other values through json.dumps")
@@ -167,7 +170,7 @@ def _array(name: str, x: Any) -> np.ndarray:
     return x.array
 
 
-def _refuse_shared(arrays: dict[str, np.ndarray]) -> None:
+def _refuse_shared(arrays: Mapping[str, np.ndarray]) -> None:
     """In order of their first addresses, compare each array with the one that reached furthest before it."""
     bounds = sorted((*np.lib.array_utils.byte_bounds(array), name) for name, array in arrays.items() if array.size)
     furthest = (0, 0, "")
