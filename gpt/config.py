@@ -26,6 +26,8 @@ class GPT2Config:
     def __post_init__(self) -> None:
         check_sizes(self, "vocab_size", "context_length", "emb_dim", "n_heads", "n_layers")
         check_divisible(self, "emb_dim", "n_heads")
+        check_numbers(self, "drop_rate", "norm_eps")
+        check_flags(self, "qkv_bias", "tied")
         if not 0 <= self.drop_rate < 1:
             raise ValueError(f"drop_rate must be in [0, 1), not {self.drop_rate!r}")
         if not self.norm_eps > 0:
@@ -65,6 +67,20 @@ def check_sizes(config: Any, *names: str) -> None:
         value = getattr(config, name)
         if type(value) is not int or value < 1:
             raise ValueError(f"{name} must be a positive integer, not {value!r}")
+
+
+def check_numbers(config: Any, *names: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        if type(value) not in (int, float):
+            raise ValueError(f"{name} must be a number, not {value!r}")
+
+
+def check_flags(config: Any, *names: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        if type(value) is not bool:
+            raise ValueError(f"{name} must be True or False, not {value!r}")
 
 
 def check_divisible(config: Any, whole: str, parts: str) -> None:

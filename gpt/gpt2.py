@@ -94,7 +94,7 @@ class GPT2(nn.Module):
 
     def features(self, ids: Tensor, cache: KVCache | None = None) -> Tensor:
         """What the output head sees, (B, T, C): for those who need the logits of few positions, or another head."""
-        check_ids(ids, self.config.context_length - (cache.length if cache is not None else 0))
+        check_ids(ids, self.config.context_length, cache)
         T = ids.shape[1]
         if cache is None:
             positions, mask = torch.arange(T, device=ids.device), None

@@ -32,16 +32,15 @@ class KVCache:
         shape = (batch_size, n_heads, capacity, head_dim)
         self.keys = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(n_layers)]
         self.values = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(n_layers)]
-        self.capacity = capacity
+        self.batch_size, self.capacity = batch_size, capacity
         self.reset(starts)
 
     def reset(self, starts: Tensor | Sequence[int] | None = None) -> None:
         """Forget everything, and take other rows, padded by `starts`."""
-        batch_size, device = self.keys[0].shape[0], self.keys[0].device
         if starts is not None:
-            starts = torch.as_tensor(starts, device=device)                # (B,)
-            if starts.shape != (batch_size,):
-                raise ValueError(f"starts must have shape ({batch_size},), one number of pads per row, not "
+            starts = torch.as_tensor(starts, device=self.keys[0].device)   # (B,)
+            if starts.shape != (self.batch_size,):
+                raise ValueError(f"starts must have shape ({self.batch_size},), one number of pads per row, not "
                                  f"{tuple(starts.shape)}")
         self.length, self.starts = 0, starts
 
@@ -85,20 +84,24 @@ def join_heads(x: Tensor) -> Tensor:
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, dropout_p: float = 0.0) -> Tensor:
     """Attention of the last T positions, (B, H, T, D), to all S, (B, H, S, D): by the mask; without one causal, if
     there are several."""
-    return F.scaled_dot_product_attention(q, k, v, mask, dropout_p, is_causal=mask is None and q.shape[2] > 1)
+    return F.scaled_dot_product_attention(q, k, v, mask, dropout_p, is_causal=mask is None and q.shape[-2] > 1)
 
 
-def check_ids(ids: Tensor, room: int) -> None:
-    """A model's input is (B, T) token ids, T of them at most the room that its context has."""
+def check_ids(ids: Tensor, context_length: int, cache: KVCache | None = None) -> None:
+    """A model's input is (B, T) token ids; with those that the cache holds, no more than the context is long."""
     if not isinstance(ids, Tensor):
         raise TypeError(f"ids must be a {torch.__name__}.Tensor, as the model's weights are, not a {named(type(ids))}")
     if ids.dtype not in (torch.int64, torch.int32):
         raise TypeError(f"ids must be token ids, of dtype torch.int64 or torch.int32, not {ids.dtype}")
     if ids.ndim != 2:
         raise ValueError(f"ids must have two dimensions, (batch, time), not shape {tuple(ids.shape)}")
-    if ids.shape[1] > room:
-        raise ValueError(f"{ids.shape[1]} tokens are more than the context's {room}: shorten the text, or build the "
-                         "model with a larger context_length")
+    B, T = ids.shape
+    if cache is not None and cache.batch_size != B:
+        raise ValueError(f"a cache of {cache.batch_size} rows, and ids of {B}: make one with new_cache({B})")
+    before = cache.length if cache is not None else 0
+    if T + before > context_length:
+        raise ValueError(f"{T} tokens{f' after {before}' if before else ''} are more than the context's "
+                         f"{context_length}: shorten the text, or build the model with a larger context_length")
 
 
 def named(kind: type) -> str:
