@@ -171,7 +171,7 @@ class Tokenizer(ABC):
 
     def with_special_tokens(self, tokens: Iterable[str] | Mapping[str, int], end_of_text: str | None = None) -> Self:
         """This vocabulary and more special tokens, numbered from n_vocab on in the order given unless `tokens` says
-        the ids. (resize_vocabulary then gives the model's embedding the new rows.)
+        the ids. (gpt.resize.resize_vocabulary gives the model's embedding the new rows.)
         """
         if isinstance(tokens, str):
             raise ValueError(f"with_special_tokens takes a list of tokens, not the str {tokens!r}")

@@ -25,6 +25,8 @@ RANKS = "tokenizer.tiktoken"
 
 def compile_pattern(pattern: str) -> regex.Pattern[str]:
     """`pattern`, made total: a character that it leaves out is a piece of its own, so that no text is ever lost."""
+    if not isinstance(pattern, str):
+        raise ValueError(f"a pattern is a str, not {pattern!r}")
     try:
         return regex.compile(f"{pattern}|(?s:.)")
     except regex.error as error:
@@ -35,7 +37,8 @@ class BytePairTokenizer(Tokenizer):
     """Ranks (bytes to id), the pattern that cuts text into pieces (or its name in PATTERNS), and special tokens."""
 
     def __init__(self, ranks: Mapping[bytes, int], pattern: str = "gpt2",
-                 special_tokens: Mapping[str, int] | None = None, end_of_text: str | None = END_OF_TEXT, name: str = "bpe"):
+                 special_tokens: Mapping[str, int] | None = None, end_of_text: str | None = END_OF_TEXT,
+                 name: str = "bpe"):
         super().__init__({id: token for token, id in ranks.items()}, special_tokens or {}, end_of_text)
         if missing := [byte for byte in range(256) if bytes([byte]) not in ranks]:
             raise ValueError(f"the vocabulary lacks {len(missing)} of the 256 bytes, the first is {missing[0]}")
@@ -121,5 +124,5 @@ def _how_to_get(name: str, error: Exception) -> str:
     where = f"{cache} (TIKTOKEN_CACHE_DIR)" if cache else f"{Path(tempfile.gettempdir()) / 'data-gym-cache'}"
     files = " and ".join(f"{base + file} as {hashlib.sha1((base + file).encode()).hexdigest()}" for file in names)
     return (f"the vocabulary {name!r} is not in tiktoken's cache {where} and cannot be downloaded "
-            f"({type(error).__name__}): where there is a network, save {files}, and set TIKTOKEN_CACHE_DIR to the folder "
-            f"that has them{folder}")
+            f"({type(error).__name__}): where there is a network, save {files}, and set TIKTOKEN_CACHE_DIR to "
+            f"their folder{folder}")

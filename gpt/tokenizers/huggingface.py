@@ -16,14 +16,18 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from heapq import heapify, heappop, heappush
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import regex
 
 from gpt.tokenizers.base import END_OF_TEXT, Tokenizer, any_of, valid_unicode
 from gpt.tokenizers.files import METADATA, read_json, read_text, reading, write_json
 from gpt.tokenizers.patterns import GPT2
+
+if TYPE_CHECKING:
+    from gpt.tokenizers.bpe import BytePairTokenizer
 
 Json = dict[str, Any]
 Cut = Callable[[str], Iterable[str]]
@@ -93,8 +97,7 @@ class HuggingFaceTokenizer(Tokenizer):
         other = super().with_special_tokens(tokens, end_of_text)
         spec = copy.copy(self.spec)
         spec["added_tokens"] = [*(spec.get("added_tokens") or []), *(
-            {"id": id, "content": name, "special": True, "single_word": False, "lstrip": False, "rstrip": False,
-             "normalized": False} for name, id in other.special_tokens.items() if name not in self.special_tokens)]
+            _special_spec(name, id) for name, id in other.special_tokens.items() if name not in self.special_tokens)]
         return type(self)(spec, other._end_of_text)
 
     # ---- files ------------------------------------------------------------------------------------------------------
@@ -135,21 +138,58 @@ class HuggingFaceTokenizer(Tokenizer):
         for value in _optional(folder / "special_tokens_map.json").values():
             for token in value if isinstance(value, list) else [value]:
                 names[token["content"] if isinstance(token, dict) else token] = None
-        spec = {
-            "version": "1.0",
-            "added_tokens": [{"id": ids[name], "content": name, "special": True, "single_word": False, "lstrip": False,
-                              "rstrip": False, "normalized": False} for name in names if name in ids],
-            "normalizer": None,
-            "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": bool(config.get("add_prefix_space", False)),
-                              "trim_offsets": True, "use_regex": True},
-            "post_processor": None,
-            "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
-            "model": {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None,
-                      "end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False, "ignore_merges": False,
-                      "vocab": tokens, "merges": pairs}}
         end_of_text = _end_of_text(folder)
         with reading(vocab):
-            return cls(spec, end_of_text)
+            return cls(_spec(tokens, pairs, {name: ids[name] for name in names if name in ids},
+                             _byte_level_spec(prefix=bool(config.get("add_prefix_space", False)))), end_of_text)
+
+    @classmethod
+    def from_bpe(cls, tokenizer: BytePairTokenizer) -> HuggingFaceTokenizer:
+        """The same tokenizer in Hugging Face's format: transformers loads what its save() writes."""
+        spell = lambda token: "".join(CHAR_OF_BYTE[byte] for byte in token)
+        steps = _byte_level_spec(prefix=False)
+        if tokenizer.pattern != GPT2:
+            if regex.search(r"[\d,]\}\+", tokenizer.pattern):
+                raise ValueError("the pattern has a possessive {m,n}+, which means something else to Hugging Face")
+            steps = {"type": "Sequence", "pretokenizers": [
+                {"type": "Split", "pattern": {"Regex": tokenizer.pattern}, "behavior": "Isolated", "invert": False},
+                steps | {"use_regex": False}]}
+        merges = [[spell(left), spell(right)] for left, right in pairs_of(tokenizer.ranks)]
+        vocab = {spell(token): rank for token, rank in sorted(tokenizer.ranks.items(), key=lambda item: item[1])}
+        return cls(_spec(vocab, merges, tokenizer.special_tokens, steps), tokenizer._end_of_text)
+
+
+def pairs_of(ranks: Mapping[bytes, int]) -> Iterator[list[bytes]]:
+    """The merge that makes each token, in the order of the ranks: what the merges before it leave of its bytes."""
+    for token, rank in sorted(ranks.items(), key=lambda item: item[1]):
+        parts = [bytes([byte]) for byte in token]
+        while len(parts) > 2:
+            best, i = min((ranks.get(a + b, rank), i) for i, (a, b) in enumerate(pairwise(parts)))
+            if best == rank:
+                raise ValueError(f"no two tokens before it make the token {token!r} of rank {rank}")
+            parts[i:i + 2] = [parts[i] + parts[i + 1]]
+        if len(parts) == 2:
+            yield parts
+
+
+def _byte_level_spec(prefix: bool) -> Json:
+    return {"type": "ByteLevel", "add_prefix_space": prefix, "trim_offsets": True, "use_regex": True}
+
+
+def _special_spec(name: str, id: int) -> Json:
+    return {"id": id, "content": name, "special": True, "single_word": False, "lstrip": False, "rstrip": False,
+            "normalized": False}
+
+
+def _spec(vocab: dict[str, int], merges: list[list[str]], special: Mapping[str, int], pre_tokenizer: Json) -> Json:
+    """A whole tokenizer.json; its readers want every field."""
+    return {"version": "1.0", "truncation": None, "padding": None,
+            "added_tokens": [_special_spec(name, id) for name, id in special.items()],
+            "normalizer": None, "pre_tokenizer": pre_tokenizer, "post_processor": None,
+            "decoder": _byte_level_spec(prefix=True),
+            "model": {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None,
+                      "end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False, "ignore_merges": False,
+                      "vocab": vocab, "merges": merges}}
 
 
 def _optional(path: Path) -> Json:
@@ -313,7 +353,10 @@ class _Merges:
         self._whole = ({_token_bytes(token): id for token, id in vocab.items()} if model.get("ignore_merges") else {})
         self._rank: dict[tuple[int, int], tuple[int, int]] = {}    # pair: (rank, the token it makes)
         for rank, merge in enumerate(model["merges"]):
-            a, b = merge.split(" ") if isinstance(merge, str) else merge
+            pair = merge.split(" ") if isinstance(merge, str) else merge
+            if len(pair) != 2:
+                raise ValueError(f"merge {rank} is {merge!r}, not two tokens")
+            a, b = pair
             for token in (a, b, a + b):
                 if token not in vocab:
                     raise ValueError(f"merge {rank} has or makes the token {token!r}, which is not in the vocabulary")

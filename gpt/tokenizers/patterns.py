@@ -10,7 +10,7 @@ GPT2 = r"'(?:[stmd]|re|ve|ll)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(
 
 # GPT-4, Llama 3, GLM-4: contractions in either case; any one character may lead a word; at most three digits; line
 # ends stay with the punctuation or the space before them.
-GPT4 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+"
+GPT4 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}| ?[^\s\p{L}\p{N}]++[\r\n]*+"
         r"|\s*[\r\n]+|\s+(?!\S)|\s+")
 
 PATTERNS = {"gpt2": GPT2, "gpt4": GPT4, "llama3": GPT4, "glm4": GPT4}

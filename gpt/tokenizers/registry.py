@@ -56,6 +56,6 @@ def get_tokenizer(name_or_path: str | Path, *, text: str | None = None, vocab_si
     if path.is_dir():
         raise FileNotFoundError(f"{path}: this folder holds no tokenizer; looked for {files}")
     if path.is_file():
-        raise ValueError(f"{path}: not a tokenizer's file; expected a Hugging Face tokenizer.json, or a folder with {files}")
+        raise ValueError(f"{path}: not a tokenizer's file; expected a tokenizer.json, or a folder with {files}")
     names = ", ".join(["char", "bpe", *sorted(set(OPENAI.values()))])
     raise FileNotFoundError(f"no tokenizer {name!r}: not one of the names {names}, nor a folder with {files}")
