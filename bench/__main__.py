@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import importlib.util
 
-from bench import ops
+from bench import ops, train
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure minigrad beside torch.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="NAME")
     ops.add_parser(commands)
+    train.add_parser(commands)
     args = parser.parse_args()
     if importlib.util.find_spec("torch") is None:
         parser.error("torch, which this measures beside, is not installed here: run `make test` once, then "

@@ -1,0 +1,189 @@
+"""python -m bench train: a training step of GPT-2 beside torch's, in time and in memory.
+
+Each side is a process of its own, with the same weights, tokens and number of threads; they take turns, a few steps
+each, so that whatever else the machine does falls on all of them. Quoted are medians of the steps, and of the
+pairwise ratios with their quartiles. The losses must agree, or there is no result.
+
+    minigrad        NumPy
+    torch           eager, with the fused AdamW
+    compile         the same under torch.compile
+    torch-chunked   eager, with F.linear_cross_entropy in chunks in the place of the head and cross_entropy
+    bound           what no implementation can leave out: the matrix products by NumPy, and the optimizer's traffic
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from bench import trainee
+from gpt.config import GPT2Config
+
+CONFIGS: dict[str, tuple[GPT2Config, int]] = {                # and the batch size
+    "char": (GPT2Config(vocab_size=65, context_length=64, emb_dim=128, n_heads=4, n_layers=4, drop_rate=0.0), 12),
+    "small": (GPT2Config(vocab_size=8192, context_length=256, emb_dim=384, n_heads=6, n_layers=6, drop_rate=0.0), 4),
+    "book": (GPT2Config(context_length=256, drop_rate=0.0), 2),
+}
+BARS = {"char": (1.00, 0.40), "small": (0.95, 0.70), "book": (0.90, 0.85)}      # ratios to torch: time, memory
+STEPS = {"char": 10, "small": 2, "book": 1}                   # steps a turn
+
+
+def add_parser(commands) -> None:
+    parser = commands.add_parser("train", help="a training step beside torch eager and torch.compile",
+                                 description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--configs", default="char,small", help="of char, small, book (default: char,small)")
+    parser.add_argument("--sides", default="minigrad,torch,compile,bound", help="of " + ", ".join(trainee.SIDES))
+    parser.add_argument("--rounds", type=int, default=11, help="turns of each side (default: 11)")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of each side (default: all)")
+    parser.add_argument("--dropout", type=float, default=0.0, help="probability (default: 0)")
+    parser.add_argument("--clip", action="store_true", help="clip the gradients' norm")
+    parser.add_argument("--json", metavar="FILE", help="also write the figures there")
+    parser.set_defaults(run=run)
+
+
+class Side:
+    """A process that takes steps."""
+
+    def __init__(self, name: str, config: GPT2Config, batch: int, threads: int, clip: bool):
+        given = {"side": name, "config": config.to_dict(), "batch": batch, "threads": threads, "clip": clip}
+        variables = {f"{library}_NUM_THREADS": str(threads) for library in ("OMP", "OPENBLAS", "MKL")}
+        self.process = subprocess.Popen([sys.executable, "-m", "bench.trainee", json.dumps(given)], text=True,
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | variables)
+        self.name, self.turns, self.losses, self.cpu, self.peak = name, [], [], [], 0
+
+    def take(self, steps: int) -> None:
+        self.process.stdin.write(f"{steps}\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        if not answer:
+            raise SystemExit(f"the process of {self.name} ended: see above")
+        answer = json.loads(answer)
+        self.turns.append(statistics.median(answer["times"]))
+        self.losses += answer["losses"]
+        self.cpu.append(answer["cpu"])
+        self.peak = answer["peak"]
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        self.process.wait()
+
+
+@dataclass
+class Result:
+    """What one side took: seconds a step, its spread, processor seconds, bytes at the peak; ratios to torch."""
+
+    side: str
+    seconds: float
+    quartiles: tuple[float, float]
+    cpu_seconds: float
+    peak_bytes: int
+    tokens_per_second: float
+    ratio: float | None = None
+    ratio_quartiles: tuple[float, float] | None = None
+    cpu_ratio: float | None = None
+    memory_ratio: float | None = None
+    losses: list[float] = field(default_factory=list, repr=False)
+
+
+def measure(config: GPT2Config, batch: int, sides: list[str], rounds: int, steps: int, threads: int,
+            clip: bool = False) -> list[Result]:
+    """Let the sides take turns."""
+    running = []
+    try:
+        for name in sides:
+            running.append(Side(name, config, batch, threads, clip))
+        for i in range(rounds + 1):
+            for side in running if i % 2 else running[::-1]:
+                side.take(max(steps, 2) if i == 0 else steps)
+    finally:
+        for side in running:
+            side.close()
+    check_losses(running)
+    torch = next((s for s in running if s.name == "torch"), None)
+    return [_result(side, torch, batch * config.context_length) for side in running]
+
+
+def check_losses(sides: list[Side]) -> None:
+    """All sides learn alike, to single precision's rounding, which grows with the steps."""
+    learning = [s for s in sides if s.name != "bound"]
+    for side in learning[1:]:
+        n = min(20, len(side.losses))
+        apart = np.abs(np.subtract(side.losses[:n], learning[0].losses[:n])) / np.abs(learning[0].losses[:n])
+        if not (apart < 1e-3).all():
+            raise SystemExit(f"no result: after {int(np.argmin(apart < 1e-3))} steps the losses of {side.name} and "
+                             f"{learning[0].name} differ: {side.losses[:n]}, {learning[0].losses[:n]}")
+
+
+def quartiles(values: list[float]) -> tuple[float, float]:
+    ordered = sorted(values)
+    return ordered[len(ordered) // 4], ordered[-len(ordered) // 4 - 1 if len(ordered) % 4 else -len(ordered) // 4]
+
+
+def _result(side: Side, torch: Side | None, tokens: int) -> Result:
+    turns = side.turns[1:]                                     # the first one warms up
+    seconds = statistics.median(turns)
+    result = Result(side.name, seconds, quartiles(turns), statistics.median(side.cpu[1:]), side.peak, tokens / seconds,
+                    losses=side.losses)
+    if torch is not None:
+        ratios = [a / b for a, b in zip(turns, torch.turns[1:], strict=True)]
+        result = replace(result, ratio=statistics.median(ratios), ratio_quartiles=quartiles(ratios),
+                         cpu_ratio=statistics.median(a / b for a, b in zip(side.cpu[1:], torch.cpu[1:], strict=True)),
+                         memory_ratio=side.peak / torch.peak)
+    return result
+
+
+def show(name: str, config: GPT2Config, batch: int, results: list[Result]) -> None:
+    work = trainee.flops(config, batch)
+    print(f"\n{name}: {config.n_layers} layers, width {config.emb_dim}, {config.n_heads} heads, context "
+          f"{config.context_length}, batch {batch}, vocabulary {config.vocab_size}; "
+          f"{trainee.parameters(config) / 1e6:.1f} M parameters, {work / 1e9:.1f} GFLOP a step")
+    print(f"{'':15}{'ms a step':>10}{'CPU ms':>9}{'tokens/s':>10}{'GFLOP/s':>9}{'peak MB':>9}   ratio to torch: time, "
+          "quartiles, memory")
+    for r in results:
+        ratios = "" if r.ratio is None else (f"{r.ratio:.2f}  {r.ratio_quartiles[0]:.2f} to {r.ratio_quartiles[1]:.2f}"
+                                             f"  {r.cpu_ratio:.2f}  {r.memory_ratio:.2f}")
+        print(f"{r.side:15}{r.seconds * 1e3:10.1f}{r.cpu_seconds * 1e3:9.0f}{r.tokens_per_second:10.0f}"
+              f"{work / r.seconds / 1e9:9.0f}{r.peak_bytes / 1e6:9.0f}   {ratios}", flush=True)
+    by_side = {r.side: r for r in results}
+    if "minigrad" in by_side and "bound" in by_side:
+        print(f"the bound is {by_side['bound'].seconds / by_side['minigrad'].seconds:.0%} of minigrad's step")
+
+
+def machine() -> dict[str, object]:
+    from importlib.metadata import version
+    processor = platform.processor() or platform.machine()
+    if os.path.exists("/proc/cpuinfo"):
+        with open("/proc/cpuinfo") as f:
+            processor = next((line.split(":")[1].strip() for line in f if line.startswith("model name")), processor)
+    return {"processor": processor, "cores": len(os.sched_getaffinity(0)), "python": platform.python_version(),
+            "numpy": np.__version__, "torch": version("torch")}
+
+
+def run(args: argparse.Namespace) -> int:
+    here = machine()
+    print(f"float32, {args.threads} threads; " + ", ".join(f"{k} {v}" for k, v in here.items()), flush=True)
+    figures, missed = {}, False
+    for name in args.configs.split(","):
+        config, batch = CONFIGS[name]
+        config = replace(config, drop_rate=args.dropout)
+        results = measure(config, batch, args.sides.split(","), args.rounds, STEPS[name], args.threads, args.clip)
+        show(name, config, batch, results)
+        ours = next((r for r in results if r.side == "minigrad"), None)
+        if ours and ours.ratio is not None:
+            bars = BARS[name]
+            print(f"bars: time {ours.ratio:.2f} of at most {bars[0]:.2f}, memory {ours.memory_ratio:.2f} of at most "
+                  f"{bars[1]:.2f}")
+            missed |= ours.ratio > bars[0] or ours.memory_ratio > bars[1]
+        figures[name] = {"config": config.to_dict(), "batch": batch, "results": [vars(r) for r in results]}
+    if args.json:
+        with open(args.json, "w") as f:
+            json.dump({"machine": here, "threads": args.threads, "figures": figures}, f, indent=2)
+    return int(missed)
