@@ -1,0 +1,62 @@
+"""python -m train COMMAND: see --help."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from train.config import add_flags, from_flags
+from train.errors import DiskError, UserError
+
+DESCRIPTION = """From text to a trained model.
+
+    python -m train pretrain                               a small GPT on Python's own documentation, in minutes
+    python -m train pretrain --data my.txt --steps 2000    on your text; every setting: pretrain --help
+    python -m train pretrain --resume runs/my-1            go on where it was stopped
+    torchrun --nproc_per_node 8 -m train pretrain --engine torch --model gpt2 --data tokens/
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m train", description=DESCRIPTION,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    p = commands.add_parser("pretrain", help="train a model on text")
+    p.add_argument("--resume", nargs="?", const="", metavar="FOLDER",
+                   help="go on with a run from its newest checkpoint (without FOLDER: --out's, or the latest in runs/)")
+    add_flags(p)
+    p.set_defaults(run=run_pretrain)
+
+    args = parser.parse_args(argv)
+    try:
+        return args.run(args)
+    except UserError as error:
+        print(f"{parser.prog} {args.command}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except Exception as error:
+        from train.loop import Diverged
+        if not isinstance(error, Diverged | DiskError):
+            raise
+        print(f"{parser.prog} {args.command}: {error}", file=sys.stderr)
+        return 1
+
+
+def run_pretrain(args: argparse.Namespace) -> int:
+    from train import loop  # not at the top: --help needs no engine
+
+    base = None
+    if args.resume is not None:
+        folder = Path(args.resume or getattr(args, "out", "") or loop.newest_run())
+        base = loop.resumed_config(folder)
+        args.out = str(folder)
+    result = loop.pretrain(from_flags(args, base), resume=args.resume is not None)
+    return 0 if result.finished else 128 + result.signal
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

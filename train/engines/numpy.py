@@ -1,0 +1,24 @@
+"""The loop's engine on NumPy: minigrad, one process, the CPU."""
+
+from __future__ import annotations
+
+import minigrad
+import train.engines as shared
+from train.config import TrainConfig
+from train.errors import UserError
+
+
+class Engine(shared.Engine):
+    torch, name = minigrad, "numpy"
+
+    def __init__(self, config: TrainConfig) -> None:
+        if config.device not in ("auto", "cpu"):
+            raise UserError(f"--device {config.device}: the numpy engine computes on the cpu; --engine torch has "
+                            "others")
+        if config.precision not in ("auto", "fp32"):
+            raise UserError(f"--precision {config.precision}: the numpy engine computes in fp32; --engine torch has "
+                            "bf16 and fp16")
+        if config.compile:
+            raise UserError("--compile is for --engine torch: NumPy has nothing to compile")
+        if config.threads:
+            minigrad.set_num_threads(config.threads)
