@@ -37,21 +37,31 @@ MODULES = {
     "torch.nn.init": "nn.init",
     "torch.nn.modules": "nn.modules",
     "torch.nn.modules.activation": "nn.modules.activation",
-    "torch.nn.modules.batchnorm": "nn.modules.normalization",
+    "torch.nn.modules.batchnorm": "nn.modules.batchnorm",
     "torch.nn.modules.container": "nn.modules.container",
-    "torch.nn.modules.conv": "nn.modules.convolution",
+    "torch.nn.modules.channelshuffle": "nn.modules.image",
+    "torch.nn.modules.conv": "nn.modules.conv",
     "torch.nn.modules.distance": "nn.modules.loss",
-    "torch.nn.modules.dropout": "nn.modules.normalization",
+    "torch.nn.modules.dropout": "nn.modules.dropout",
     "torch.nn.modules.flatten": "nn.modules.shape",
+    "torch.nn.modules.fold": "nn.modules.image",
+    "torch.nn.modules.instancenorm": "nn.modules.instancenorm",
     "torch.nn.modules.linear": "nn.modules.linear",
     "torch.nn.modules.loss": "nn.modules.loss",
     "torch.nn.modules.module": "nn.modules.module",
     "torch.nn.modules.normalization": "nn.modules.normalization",
-    "torch.nn.modules.sparse": "nn.modules.linear",
+    "torch.nn.modules.padding": "nn.modules.padding",
+    "torch.nn.modules.pixelshuffle": "nn.modules.image",
+    "torch.nn.modules.pooling": "nn.modules.pooling",
+    "torch.nn.modules.rnn": "nn.modules.rnn",
+    "torch.nn.modules.sparse": "nn.modules.sparse",
+    "torch.nn.modules.transformer": "nn.modules.transformer",
+    "torch.nn.modules.upsampling": "nn.modules.image",
     "torch.nn.parameter": "nn.parameter",
     "torch.nn.utils": "nn.utils",
     "torch.nn.utils.clip_grad": "nn.utils.clip_grad",
     "torch.nn.utils.convert_parameters": "nn.utils.convert_parameters",
+    "torch.nn.utils.rnn": "nn.utils.rnn",
     "torch.optim": "optim",
     "torch.optim.adam": "optim.adam",
     "torch.optim.adamw": "optim.adam",
@@ -74,14 +84,18 @@ MODULES = {
 # Where torch says that a class lives, for `print(type(x))`. Other classes live in the module that shows their file.
 _HOMES = {
     "AdamW": "torch.optim.adamw", "CosineSimilarity": "torch.nn.modules.distance",
-    "PairwiseDistance": "torch.nn.modules.distance", "Dropout": "torch.nn.modules.dropout",
-    "BatchNorm1d": "torch.nn.modules.batchnorm", "Embedding": "torch.nn.modules.sparse",
+    "PairwiseDistance": "torch.nn.modules.distance", "Embedding": "torch.nn.modules.sparse",
+    "ChannelShuffle": "torch.nn.modules.channelshuffle", "Fold": "torch.nn.modules.fold",
+    "Unfold": "torch.nn.modules.fold", "PixelShuffle": "torch.nn.modules.pixelshuffle",
+    "PixelUnshuffle": "torch.nn.modules.pixelshuffle",
 }
-_FILES = {"minigrad.tensor": "torch", "minigrad.size": "torch", "minigrad.dtypes": "torch",
-          "minigrad.creation": "torch", "minigrad.generator": "torch._C", "minigrad.legacy": "torch",
-          "minigrad.nn.modules.normalization": "torch.nn.modules.normalization",
-          "minigrad.nn.modules.linear": "torch.nn.modules.linear", "minigrad.nn.modules.loss": "torch.nn.modules.loss",
-          "minigrad.optim.adam": "torch.optim.adam", }
+_FILES = {
+    **{f"minigrad.{ours}": torchs for torchs, ours in MODULES.items() if ours},
+    "minigrad.tensor": "torch", "minigrad.size": "torch", "minigrad.dtypes": "torch", "minigrad.creation": "torch",
+    "minigrad.legacy": "torch", "minigrad.generator": "torch._C",
+    "minigrad.nn.modules.gates": "torch.nn.modules.activation", "minigrad.nn.modules.loss": "torch.nn.modules.loss",
+    "minigrad.nn.modules.margin": "torch.nn.modules.loss", "minigrad.optim.adam": "torch.optim.adam",
+}
 
 
 class Facade(ModuleType):
@@ -121,16 +135,12 @@ class Facade(ModuleType):
 def _shown(value):
     """A class, from now on, says that it lives where torch has it: `print(type(x))` shows <class 'torch.Tensor'>."""
     if isinstance(value, type) and value.__module__.startswith("minigrad."):
-        home = _HOMES.get(value.__name__) or _FILES.get(value.__module__) or _homes().get(value.__module__)
+        home = _HOMES.get(value.__name__) or _FILES.get(value.__module__)
         if home:
             value.__module__ = home
         elif value.__module__.startswith(f"{__name__}.torch"):
             value.__module__ = value.__module__.removeprefix(f"{__name__}.")
     return value
-
-
-def _homes() -> dict[str, str]:
-    return {f"minigrad.{ours}": torchs for torchs, ours in MODULES.items() if ours}
 
 
 # ---- which modules there are ------------------------------------------------------------------------------------

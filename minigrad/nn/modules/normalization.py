@@ -1,33 +1,14 @@
-"""Normalisation layers, and dropout."""
+"""Normalisation within each sample."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
-from ...creation import ones, zeros
-from ...graph import Tensor, new_tensor
+from ...graph import Tensor
 from .. import functional as F
 from ..init import ones_, zeros_
 from .linear import uninitialised
 from .module import Module
-
-
-class Dropout(Module):
-    """Zeros elements with probability p while training, and scales the others up."""
-
-    def __init__(self, p: float = 0.5, inplace: bool = False):
-        super().__init__()
-        if p < 0 or p > 1:
-            raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
-        self.p, self.inplace = p, inplace
-
-    def forward(self, input: Tensor) -> Tensor:
-        return F.dropout(input, self.p, self.training, self.inplace)
-
-    def extra_repr(self) -> str:
-        return f"p={self.p}, inplace={self.inplace}"
 
 
 class _Affine(Module):
@@ -97,51 +78,15 @@ class GroupNorm(_Affine):
                 f"bias={self.bias is not None}")
 
 
-class BatchNorm1d(_Affine):
-    """Of (N, C) or (N, C, L), by channel. Keeps running statistics while training, and uses them after."""
+class LocalResponseNorm(Module):
+    """x / (k + alpha mean of x^2 over `size` neighbouring channels)^beta"""
 
-    _version = 2
-
-    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = True,
-                 track_running_stats: bool = True, device=None, dtype=None, *, bias: bool = True):
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0):
         super().__init__()
-        self.num_features, self.eps, self.momentum = num_features, eps, momentum
-        self.affine, self.track_running_stats = affine, track_running_stats
-        for name, make in (("running_mean", zeros), ("running_var", ones)):
-            self.register_buffer(name, make(num_features, device=device, dtype=dtype) if track_running_stats else None)
-        self.register_buffer("num_batches_tracked", new_tensor(np.array(0)) if track_running_stats else None)
-        self._add_parameters((num_features,), affine, affine and bias, device, dtype)
-
-    def reset_running_stats(self) -> None:
-        if self.track_running_stats:
-            self.running_mean.zero_()
-            self.running_var.fill_(1)
-            self.num_batches_tracked.zero_()
-
-    def reset_parameters(self) -> None:
-        self.reset_running_stats()
-        super().reset_parameters()
+        self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
 
     def forward(self, input: Tensor) -> Tensor:
-        if input.dim() not in (2, 3):
-            raise ValueError(f"expected 2D or 3D input (got {input.dim()}D input)")
-        momentum = 0.0 if self.momentum is None else self.momentum
-        if self.training and self.track_running_stats:
-            self.num_batches_tracked.add_(1)
-            if self.momentum is None:                                # the plain average of all batches
-                momentum = 1.0 / self.num_batches_tracked.item()
-        own = self.training or self.running_mean is None
-        unused = self.training and not self.track_running_stats
-        mean, var = (None, None) if unused else (self.running_mean, self.running_var)
-        return F.batch_norm(input, mean, var, self.weight, self.bias, own, momentum, self.eps)
-
-    def _load_from_state_dict(self, state_dict, prefix, local_metadata, *args) -> None:
-        """Checkpoints before version 2 do not count batches."""
-        key = prefix + "num_batches_tracked"
-        if local_metadata.get("version", 1) < 2 and self.track_running_stats and key not in state_dict:
-            state_dict[key] = new_tensor(np.array(0))
-        super()._load_from_state_dict(state_dict, prefix, local_metadata, *args)
+        return F.local_response_norm(input, self.size, self.alpha, self.beta, self.k)
 
     def extra_repr(self) -> str:
-        return (f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
-                f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}")
+        return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
