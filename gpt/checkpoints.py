@@ -30,6 +30,7 @@ from .engine import no_init, torch
 from .gpt2 import GPT2
 
 __all__ = ["CheckpointError", "from_pretrained", "load_config", "load_weights", "save_pretrained"]
+_MODULES = {"numpy": "gpt.checkpoints", "torch": "gpt.mirror.checkpoints"}
 
 
 def from_pretrained(name: str | os.PathLike[str], engine: Literal["numpy", "torch"] | None = None, *,
@@ -41,7 +42,9 @@ def from_pretrained(name: str | os.PathLike[str], engine: Literal["numpy", "torc
     Its configuration is the folder's, or `config`; `overrides` are fields to change, such as drop_rate=0.0 or
     tied=False. The random stream is not touched. The model is in training mode, as any new one."""
     if engine is not None:
-        module = importlib.import_module({"numpy": "gpt.checkpoints", "torch": "gpt.mirror.checkpoints"}[engine])
+        if engine not in _MODULES:
+            raise ValueError(f"engine must be one of {', '.join(map(repr, _MODULES))}, not {engine!r}")
+        module = importlib.import_module(_MODULES[engine])
         return module.from_pretrained(name, config=config, revision=revision, download=download, **overrides)
     path = hub.find(name, revision, download)
     config = replace(load_config(path) if config is None else config, **overrides)
@@ -71,7 +74,8 @@ def _copy(model: GPT2, tensors: Mapping[str, Stored], source: str) -> None:
     fitted = layouts.fit(tensors, {name: tuple(t.shape) for name, t in state.items()}, ties, source)
     with torch.no_grad():
         for name, stored in fitted.items():
-            state[name].copy_(torch.from_numpy(stored.array()))
+            for place, array in stored.pieces():
+                state[name][place].copy_(torch.from_numpy(array))
 
 
 def load_config(path: str | os.PathLike[str]) -> GPT2Config:
