@@ -1,4 +1,4 @@
-"""GPT-2: minigrad against torch from the same file, both against transformers, and the book's printed facts."""
+"""GPT-2: minigrad against torch from the same file, and the book's printed facts."""
 
 from __future__ import annotations
 
@@ -99,57 +99,6 @@ def test_training_is_the_same_in_float32(problem, training):
         known = np.min([np.abs(g[name]) for g in theirs["gradients"] if name in g] or [np.zeros(())], axis=0) > 1e-5
         difference = np.abs(mine["weights"][0][name] - expected)
         assert (difference <= np.where(known, 1e-4, 2 * 3 * 1e-3)).all(), name
-
-
-# ---- and agree with a model that nobody here wrote -----------------------------------------------------------------
-
-def from_transformers(model, config: GPT2Config) -> dict[str, np.ndarray]:
-    """The weights, or what has their names, of transformers' GPT2LMHeadModel under ours."""
-    theirs = {name.removeprefix("transformer."): x for name, x in model}
-    mine = {"tok_emb.weight": theirs["wte.weight"], "pos_emb.weight": theirs["wpe.weight"],
-            "out_head.weight": theirs.get("lm_head.weight", theirs["wte.weight"])}
-    for theirs_name, name in (("ln_f", "final_norm"), *((f"h.{i}.ln_{j}", f"trf_blocks.{i}.norm{j}")
-                                                        for i in range(config.n_layers) for j in (1, 2))):
-        for kind in ("weight", "bias"):
-            mine[f"{name}.{kind}"] = theirs[f"{theirs_name}.{kind}"]
-    for i in range(config.n_layers):
-        for kind in ("weight", "bias"):                              # Conv1D's weights are (in, out)
-            qkv = np.split(theirs[f"h.{i}.attn.c_attn.{kind}"].T, 3)
-            for name, x in zip(("W_query", "W_key", "W_value"), qkv):
-                mine[f"trf_blocks.{i}.att.{name}.{kind}"] = x
-            for theirs_name, name in (("attn.c_proj", "att.out_proj"), ("mlp.c_fc", "ff.layers.0"),
-                                      ("mlp.c_proj", "ff.layers.2")):
-                mine[f"trf_blocks.{i}.{name}.{kind}"] = theirs[f"h.{i}.{theirs_name}.{kind}"].T
-    return mine
-
-
-@engines
-@given(problem=problems(qkv_bias=True, drop_rate=0.0))
-def test_logits_and_gradients_are_those_of_transformers(engine, problem):
-    from transformers import GPT2Config as TheirConfig
-    from transformers import GPT2LMHeadModel
-
-    config, ids = problem
-    theirs = GPT2LMHeadModel(TheirConfig(
-        vocab_size=config.vocab_size, n_positions=config.context_length, n_embd=config.emb_dim, n_layer=config.n_layers,
-        n_head=config.n_heads, tie_word_embeddings=config.tied, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0,
-        attn_implementation="eager", bos_token_id=None, eos_token_id=None)).double()
-    with torch.no_grad():
-        for p in theirs.parameters():                                # biases are zeros, norms ones otherwise
-            p += torch.randn_like(p) / 5
-    expected = theirs(torch.tensor(ids[:, :-1])).logits
-    expected.logsumexp(-1).square().sum().backward()
-
-    t = ENGINES[engine]
-    model = gpt.build(config, engine=engine).double()
-    weights = from_transformers(arrays(theirs.state_dict().items()).items(), config)
-    model.load_state_dict({name: t.tensor(x) for name, x in weights.items()})
-    logits = model(t.tensor(ids[:, :-1]))
-    np.testing.assert_allclose(logits.detach().numpy(), expected.detach().numpy(), rtol=1e-9, atol=1e-9)
-    logits.logsumexp(-1).square().sum().backward()
-    gradients = from_transformers(arrays((n, p.grad) for n, p in theirs.named_parameters()).items(), config)
-    assert_close(arrays((n, p.grad) for n, p in model.named_parameters()),
-                 {n: gradients[n] for n, _ in model.named_parameters()}, 1e-9)
 
 
 # ---- the book's facts ------------------------------------------------------------------------------------------------
