@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import pydoc_data.topics
 import re
 import subprocess
@@ -215,6 +216,13 @@ def test_save_and_load(tokenizer, tmp_path):
     for file in (tmp_path / "new" / "folder").iterdir():
         assert (tmp_path / "again" / file.name).read_bytes() == file.read_bytes()
     assert not list((tmp_path / "again").glob(".*"))    # no temporary files
+
+
+@ALL
+def test_other_processes_get_the_same(tokenizer):
+    again = pickle.loads(pickle.dumps(tokenizer().with_special_tokens(["<|x|>"])))
+    assert again.encode(TEXT + "<|x|>", "all") == [*tokenizer().encode(TEXT), tokenizer().n_vocab]
+    assert again.eot_token == tokenizer().eot_token
 
 
 @ALL

@@ -69,6 +69,9 @@ class HuggingFaceTokenizer(Tokenizer):
             tokens.pop(id)
         super().__init__(tokens, special, end_of_text)
 
+    def __reduce__(self) -> tuple:
+        return type(self), (self.spec, self._end_of_text)    # to other processes goes what it was made of
+
     def encode_ordinary(self, text: str) -> list[int]:
         return self._encode(valid_unicode(text), frozenset())
 
@@ -224,12 +227,12 @@ class _AddedTokens:
             token, begin, end = self._tokens[match.group()], *match.span()
             if begin < start:
                 continue
-            if token["single_word"] and (regex.search(r"\w$", text[:begin]) or regex.match(r"\w", text[end:])):
+            if token["single_word"] and regex.search(r"\w", text[max(begin - 1, 0):begin] + text[end:end + 1]):
                 continue
-            if token["lstrip"]:
-                begin = max(start, len(text[:begin].rstrip()))
+            while token["lstrip"] and start < begin and regex.match(r"\s", text[begin - 1]):
+                begin -= 1
             if token["rstrip"]:
-                end = len(text) - len(text[end:].lstrip())
+                end = regex.compile(r"\s*").match(text, end).end()
             if start < begin:
                 yield text[start:begin]
             yield token["id"]
