@@ -39,7 +39,7 @@ def dims_by_stride(shape: Sequence[int], steps: Sequence[Sequence[int]]) -> list
 def strides_within(array: np.ndarray, shape: tuple[int, ...]) -> list[int]:
     """An operand's strides where it is broadcast to a shape."""
     lead = len(shape) - array.ndim
-    return [0] * lead + [0 if n != m else step for n, m, step in zip(array.shape, shape[lead:], array.strides)]
+    return [0] * lead + [0 if n != m else abs(step) for n, m, step in zip(array.shape, shape[lead:], array.strides)]
 
 
 def empty_for(shape: tuple[int, ...], dtype: np.dtype, *operands: np.ndarray) -> np.ndarray:
@@ -82,7 +82,7 @@ def gathered(value: np.ndarray, source: np.ndarray, index: tuple) -> np.ndarray:
     else:
         shape = np.broadcast_shapes(*[i.shape for i in arrays])
     front = used[0] if used[-1] - used[0] < len(used) else 0   # else they come first
-    kept = [step for d, step in enumerate(source.strides) if d not in used]
+    kept = [abs(step) for d, step in enumerate(source.strides) if d not in used]
     own = [0] * front, [0] * (len(kept) - front)
     order = dims_by_stride(value.shape, [[*kept[:front], *[0] * len(shape), *kept[front:]],
                                          *([*own[0], *strides_within(i, shape), *own[1]] for i in arrays)])

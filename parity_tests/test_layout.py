@@ -1,0 +1,77 @@
+"""Memory layout: what an op returns lies in memory as torch's result does, whatever the layout of what it was given.
+
+`view` accepts or refuses by the strides, and random numbers (dropout's among them) are drawn in the memory's order, so
+the layout is seen. Compared are the dimensions that have a stride to speak of: of tensors that are not empty, those of
+size 2 and more."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from .opinfo import TORCH
+from .optable import ROWS, Row
+from .strategies import DTYPES, Draw, Shape, broadcastable, shapes
+from .test_ops import ENGINE, outcome
+
+few = settings(max_examples=max(settings().max_examples // 5, 1))
+
+# What differs, and why that is left: torch's select_scatter keeps even the gaps of a tensor that was cut out of a larger
+# one, its conv1d picks among back ends that lay their results out differently, and this loss follows the target.
+DIFFERENT = {"select_scatter", "nn.functional.conv1d", "nn.functional.binary_cross_entropy_with_logits"}
+# Elementwise ops of operands whose layouts differ, and what copies (NumPy's order K is not quite torch's).
+PENDING = set("""
+__rdiv__ __rmul__ __ror__ __rpow__ __rsub__ amax aminmax ceil clone erf exp expm1 flip floor index_fill index_put log
+logical_or logical_xor ne nn.functional.relu pow prod rot90 round rsqrt sigmoid sinc sqrt trunc
+""".split())
+
+
+def strides(t: Any) -> list[int]:
+    return [step for step, n in zip(t.stride(), t.shape, strict=True) if n > 1]
+
+
+def differences(row: Row, call: tuple) -> list[str]:
+    mine, theirs = outcome(ENGINE, row.name, call)[0], outcome(TORCH, row.name, call)[0]
+    if isinstance(theirs, Exception) or isinstance(mine, Exception):
+        return []                                           # test_ops.py judges the values and the refusals
+    pairs = zip(ENGINE.leaves([mine]), TORCH.leaves([theirs]), strict=True)
+    return [f"strides {strides(a)}, torch {strides(e)} of {tuple(e.shape)}" for a, e in pairs
+            if e.numel() and strides(a) != strides(e)]
+
+
+class Solid(Draw):
+    """Draws that leave a layout something to say: most sides are 2 or more, and the dimensions lie in any order."""
+
+    def tensor(self, shape: Shape | None = None, *args: Any, **kwargs: Any) -> torch.Tensor:
+        shape = self.shape() if shape is None else shape
+        order = self.draw(st.permutations(range(len(shape))))
+        back = [order.index(d) for d in range(len(shape))]
+        return super().tensor(tuple(shape[d] for d in order), *args, **kwargs).permute(back)
+
+    def shape(self, min_dims: int = 0, max_dims: int = 3, min_side: int = 0) -> Shape:
+        return self.draw(shapes(max(min_dims, min(2, max_dims)), max_dims, 2))
+
+    def broadcast(self, count: int = 2) -> tuple[Shape, ...]:
+        return self.draw(broadcastable(count, min_side=2))
+
+
+@st.composite
+def solid_calls(draw: Any, row: Row) -> tuple:
+    dtype = draw(st.sampled_from([torch.float32, torch.float64, *DTYPES]))
+    return row.call(Solid(draw, dtype, distinct=not row.ordered))
+
+
+def marked(row: Row) -> Any:
+    pending = pytest.mark.xfail(reason="the primitives still lay out as NumPy does")
+    return pytest.param(row, id=row.name, marks=[pending] if row.name in PENDING else [])
+
+
+@pytest.mark.parametrize("row", [marked(row) for row in ROWS if row.name not in DIFFERENT])
+@few
+@given(st.data())
+def test_strides(row: Row, data: st.DataObject) -> None:
+    assert not differences(row, data.draw(solid_calls(row)))
