@@ -40,7 +40,8 @@ def from_pretrained(name: str | os.PathLike[str], engine: Literal["numpy", "torc
     "openai-community/gpt2", any OWNER/NAME with GPT-2's architecture).
 
     Its configuration is the folder's, or `config`; `overrides` are fields to change, such as drop_rate=0.0 or
-    tied=False. The random stream is not touched. The model is in training mode, as any new one."""
+    tied=False. The model is of the default dtype, whatever the file's; the random stream is not touched; it is in
+    training mode, as any new one."""
     if engine is not None:
         if engine not in _MODULES:
             raise ValueError(f"engine must be one of {', '.join(map(repr, _MODULES))}, not {engine!r}")
@@ -68,7 +69,7 @@ def load_weights(model: GPT2, source: str | os.PathLike[str] | Mapping[str, Any]
 
 
 def _copy(model: GPT2, tensors: Mapping[str, Stored], source: str) -> None:
-    state = model.state_dict(keep_vars=True)
+    state = _raw(model).state_dict(keep_vars=True)
     first: dict[int, str] = {}
     ties = {name: first[id(t)] for name, t in state.items() if first.setdefault(id(t), name) != name}
     fitted = layouts.fit(tensors, {name: tuple(t.shape) for name, t in state.items()}, ties, source)
@@ -104,8 +105,9 @@ def save_pretrained(model: GPT2, folder: str | os.PathLike[str], format: Literal
     stored twice. bfloat16 weights are stored as float32, which holds them exactly."""
     if format not in ("ours", "hf"):
         raise ValueError(f"format must be 'ours' or 'hf', not {format!r}")
-    folder = Path(folder).expanduser()
+    folder, model = Path(folder).expanduser(), _raw(model)
     state = model.state_dict(keep_vars=True)
+    _check_config(model.config, {name: tuple(t.shape) for name, t in state.items()})
     arrays = {name: array_of(t) for name, t in state.items()}
     if state["out_head.weight"] is state["tok_emb.weight"]:
         del arrays["out_head.weight"]
@@ -116,3 +118,19 @@ def save_pretrained(model: GPT2, folder: str | os.PathLike[str], format: Literal
     folder.mkdir(parents=True, exist_ok=True)
     save_arrays(arrays, folder / "model.safetensors", {"format": "pt"})
     save_json(config, folder / "config.json")
+
+
+def _raw(model: Any) -> GPT2:
+    """The model inside of what torch.compile and DistributedDataParallel make of it."""
+    for wrapper in ("_orig_mod", "module"):
+        model = getattr(model, wrapper, model)
+    return model
+
+
+def _check_config(config: GPT2Config, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """A model whose layers were exchanged (another head, LoRA) is not what config.json would say."""
+    with no_init():
+        expected = {name: tuple(t.shape) for name, t in GPT2(config).state_dict().items()}
+    if odd := [name for name in expected.keys() | shapes.keys() if expected.get(name) != shapes.get(name)]:
+        raise CheckpointError(f"the model is not what its configuration says, at {', '.join(sorted(odd)[:8])}: change "
+                              "model.config with it, or save its state_dict() by torch.save or save_safetensors")

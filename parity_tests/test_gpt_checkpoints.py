@@ -188,6 +188,20 @@ def test_our_own_folders_round_trip_across_engines(folder, config, writer, reade
 gpt_from_pretrained = CHECKPOINTS["numpy"].from_pretrained
 
 
+@pytest.mark.parametrize("engine", CHECKPOINTS)
+def test_layers_are_told_apart_beyond_ten_and_shards_may_be_pickles(engine, tmp_path):
+    config = replace(TINY, n_layers=12, tied=True)
+    oracle = hf_model(config)
+    oracle.config.save_pretrained(tmp_path)
+    state = oracle.state_dict()
+    weight_map = {name: f"pytorch_model-{i % 3}.bin" for i, name in enumerate(state)}
+    for shard in set(weight_map.values()):
+        torch.save({name: t.clone() for name, t in state.items() if weight_map[name] == shard}, tmp_path / shard)
+    (tmp_path / "pytorch_model.bin.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+    arrays = weights(CHECKPOINTS[engine].from_pretrained(tmp_path))
+    assert_same(layouts.to_hugging_face(arrays), {name: array_of(t) for name, t in state.items()})
+
+
 # ---- the book ---------------------------------------------------------------------------------------------------
 
 def book_state(model) -> dict[str, torch.Tensor]:
@@ -532,6 +546,22 @@ def test_loading_leaves_the_random_stream_alone(tmp_path):
 def test_saving_needs_a_known_format(tmp_path):
     with pytest.raises(ValueError, match="format must be 'ours' or 'hf', not 'onnx'"):
         CHECKPOINTS["numpy"].save_pretrained(gpt.build(TINY), tmp_path / "out", "onnx")
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_torch_wraps_is_saved_raw(tmp_path):
+    compiled = torch.compile(model := our_model("torch", TINY))
+    CHECKPOINTS["torch"].save_pretrained(compiled, tmp_path)
+    CHECKPOINTS["torch"].load_weights(torch.compile(back := our_model("torch", TINY, seed=1)), tmp_path)
+    assert_same(weights(back), weights(model))
+
+
+@pytest.mark.parametrize("engine", CHECKPOINTS)
+def test_a_model_that_is_not_what_its_configuration_says_is_not_saved(engine, tmp_path):
+    model = our_model(engine, TINY)
+    model.out_head = (torch.nn if engine == "torch" else minigrad.nn).Linear(TINY.emb_dim, 2)     # a classifier's
+    with pytest.raises(CheckpointError, match=r"out_head\.bias, out_head\.weight: change model\.config"):
+        CHECKPOINTS[engine].save_pretrained(model, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

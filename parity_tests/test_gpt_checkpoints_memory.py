@@ -17,8 +17,11 @@ import numpy as np
 import pytest
 import torch
 
+from gpt.checkpoints import no_init
 from gpt.config import GPT2Config
+from gpt.gpt2 import GPT2
 from gpt.weights import layouts
+from parity_tests import test_gpt_checkpoints_bundle as bundle
 
 ROOT = Path(__file__).parent.parent
 SLACK = 16 << 20                   # the allocators' own, in either direction
@@ -54,8 +57,6 @@ def shapes(config: GPT2Config) -> dict[str, tuple[int, ...]]:
 
 
 def ours(config: GPT2Config) -> dict[str, tuple[int, ...]]:
-    from gpt.checkpoints import no_init
-    from gpt.gpt2 import GPT2
     with no_init():
         return {name: tuple(p.shape) for name, p in GPT2(config).named_parameters()}
 
@@ -85,10 +86,21 @@ def write(folder: Path, config: GPT2Config, form: str, dtype: str) -> int:
         for shard in set(weight_map.values()):
             write_sparse(folder / shard, {n: tensors[n] for n in names if weight_map[n] == shard}, dtype)
         (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    elif form == "bundle":
+        write_openai(folder, config)
     else:
         torch.save({name: torch.zeros(shape, dtype=getattr(torch, dtype)) for name, shape in tensors.items()},
                    folder / "pytorch_model.bin")
     return max(4 * math.prod(shape) for shape in tensors.values())
+
+
+def write_openai(folder: Path, config: GPT2Config) -> None:
+    with no_init():
+        model = GPT2(config)
+    for parameter in model.parameters():
+        parameter.data.zero_()
+    bundle.write_openai(folder, model, checksums=False)
+    (folder / "config.json").unlink()
 
 
 def check(folder: Path, engine: str, form: str, dtype: str, gigabytes: float) -> None:
@@ -115,9 +127,10 @@ def test_a_gigabyte(engine, form, dtype, tmp_path):
 
 
 @linux
-@pytest.mark.parametrize(("engine", "dtype"), [("numpy", "bfloat16"), ("torch", "float32")])
-def test_the_pth_archive_too(engine, dtype, tmp_path):
-    check(tmp_path, engine, "archive", dtype, 0.25)
+@pytest.mark.parametrize(("engine", "form", "dtype"), [
+    ("numpy", "archive", "bfloat16"), ("torch", "archive", "float32"), ("numpy", "bundle", "float32")])
+def test_a_quarter_of_other_forms(engine, form, dtype, tmp_path):
+    check(tmp_path, engine, form, dtype, 0.25)
 
 
 @linux

@@ -9,7 +9,8 @@ from torch.overrides import TorchFunctionMode
 
 
 class no_init(TorchFunctionMode):
-    """Inside, layers are made without drawing their weights: minigrad.nn.init.no_init, for torch."""
+    """Inside, layers are made without drawing their weights: minigrad.nn.init.no_init, for torch. What torch.nn.init
+    does not let one intercept, trunc_normal_ and orthogonal_, is drawn."""
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         if getattr(func, "__module__", None) == "torch.nn.init":

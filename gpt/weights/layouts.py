@@ -240,7 +240,7 @@ def from_hf_config(values: Mapping[str, Any]) -> GPT2Config:
     drops = {key: values.get(key, 0.1) for key in _HF_DROPOUTS}
     if len(set(drops.values())) > 1:
         raise CheckpointError(f"config.json has different dropouts, {drops}, and this model has one for all: make them "
-                              "equal (they matter in training alone)")
+                              "equal (they matter in training alone), or pass config=GPT2Config(...)")
     return GPT2Config(**sizes, drop_rate=drops["resid_pdrop"], qkv_bias=values.get("qkv_bias", True),
                       tied=values.get("tie_word_embeddings", True), init="gpt2",
                       norm_eps=values.get("layer_norm_epsilon", 1e-5))
