@@ -20,14 +20,15 @@ from .test_ops import ENGINE, outcome
 
 few = settings(max_examples=max(settings().max_examples // 5, 1))
 
-# What differs, and why that is left: torch's select_scatter keeps even the gaps of a tensor that was cut out of a larger
-# one, its conv1d picks among back ends that lay their results out differently, and this loss follows the target.
+# What differs, and why that is left: torch's select_scatter keeps even the gaps of a tensor that was cut out of a
+# larger one, its conv1d picks among back ends that lay their results out differently, and this loss follows the target.
 DIFFERENT = {"select_scatter", "nn.functional.conv1d", "nn.functional.binary_cross_entropy_with_logits"}
-# Elementwise ops of operands whose layouts differ, and what copies (NumPy's order K is not quite torch's).
-PENDING = set("""
-__rdiv__ __rmul__ __ror__ __rpow__ __rsub__ amax aminmax ceil clone erf exp expm1 flip floor index_fill index_put log
-logical_or logical_xor ne nn.functional.relu pow prod rot90 round rsqrt sigmoid sinc sqrt trunc
-""".split())
+# What still lies as NumPy's order K has it, which is not quite torch's.
+PENDING = {
+    "__rdiv__", "__rmul__", "__ror__", "__rpow__", "__rsub__", "amax", "aminmax", "ceil", "clone", "erf", "exp",
+    "expm1", "flip", "floor", "index_fill", "index_put", "log", "logical_or", "logical_xor", "ne",
+    "nn.functional.relu", "pow", "prod", "rot90", "round", "rsqrt", "sigmoid", "sinc", "sqrt", "trunc",
+}
 
 
 def strides(t: Any) -> list[int]:
