@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from train import tokenize
 from train.config import add_flags, from_flags
 from train.errors import DiskError, UserError
 
@@ -29,14 +30,17 @@ def main(argv: list[str] | None = None) -> int:
     add_flags(p)
     p.set_defaults(run=run_pretrain)
 
+    for command in (tokenize,):
+        command.add_parser(commands)
+
     args = parser.parse_args(argv)
     try:
         return args.run(args)
     except UserError as error:
         print(f"{parser.prog} {args.command}: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(f"\ninterrupted. {error}".rstrip(), file=sys.stderr)
         return 130
     except Exception as error:
         from train.loop import Diverged
