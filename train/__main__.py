@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from train import tokenize
+from train import book, compare, tokenize
 from train.config import add_flags, from_flags
 from train.errors import DiskError, UserError
 
@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
     add_flags(p)
     p.set_defaults(run=run_pretrain)
 
-    for command in (tokenize,):
+    for command in (tokenize, compare, book):
         command.add_parser(commands)
 
     args = parser.parse_args(argv)
