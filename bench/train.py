@@ -145,8 +145,8 @@ def show(name: str, config: GPT2Config, batch: int, results: list[Result]) -> No
     print(f"\n{name}: {config.n_layers} layers, width {config.emb_dim}, {config.n_heads} heads, context "
           f"{config.context_length}, batch {batch}, vocabulary {config.vocab_size}; "
           f"{trainee.parameters(config) / 1e6:.1f} M parameters, {work / 1e9:.1f} GFLOP a step")
-    print(f"{'':15}{'ms a step':>10}{'CPU ms':>9}{'tokens/s':>10}{'GFLOP/s':>9}{'peak MB':>9}   ratio to torch: time, "
-          "quartiles, memory")
+    print(f"{'':15}{'ms a step':>10}{'CPU ms':>9}{'tokens/s':>10}{'GFLOP/s':>9}{'peak MB':>9}   ratios to torch: time, "
+          "quartiles, CPU, memory")
     for r in results:
         ratios = "" if r.ratio is None else (f"{r.ratio:.2f}  {r.ratio_quartiles[0]:.2f} to {r.ratio_quartiles[1]:.2f}"
                                              f"  {r.cpu_ratio:.2f}  {r.memory_ratio:.2f}")

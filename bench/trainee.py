@@ -178,7 +178,8 @@ def main() -> None:
             losses.append(step())
             times.append(time.perf_counter() - start)
         busy = time.process_time() - busy
-        print(json.dumps({"times": times, "losses": losses, "cpu": busy / len(times), "peak": peak_bytes()}), flush=True)
+        answer = {"times": times, "losses": losses, "cpu": busy / len(times), "peak": peak_bytes()}
+        print(json.dumps(answer), flush=True)
 
 
 if __name__ == "__main__":

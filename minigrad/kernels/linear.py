@@ -9,17 +9,17 @@ import math
 
 import numpy as np
 
-from ..graph import primitive
+from ..graph import Variable, primitive
 from ..ops.matmul import matrix_product
 from ..ops.shape import reshape_to, swap_dims
 
 
 # With the batch folded into rows, Y = X W^T + b, and so dX = G W, dW = G^T X, db = the sum of G's rows. The first is
-# this op again, the last is left to the walk, which sums what was broadcast.
+# this op again; what the last leaves broadcast, the walk sums.
 @primitive("Addmm",
            input=lambda g, weight: affine(g, swap_dims(weight, 0, 1), None),
            weight=lambda g, input: matrix_product(swap_dims(_rows(g), 0, 1), _rows(input)),
-           bias=lambda g: g)
+           bias=lambda g, shape: g if isinstance(g, Variable) else _column_sums(g, shape))
 def affine(input, weight, bias):
     """input (..., n), weight (m, n), bias (m,) or None -> (..., m)"""
     if input.dtype == np.float16:                                   # rounded once, after the bias
@@ -37,3 +37,14 @@ def _rows(x):
     """All leading dimensions as one."""
     shape = x.shape
     return x if len(shape) == 2 else reshape_to(x, (math.prod(shape[:-1]), shape[-1]))
+
+
+def _column_sums(g, shape: tuple):
+    """The gradient of a bias. Single precision adds up to 64 rows, and double the sums of these."""
+    if shape != g.shape[-1:] or not g.flags.c_contiguous or g.size < 1 << 12:
+        return g
+    rows = g.reshape(-1, g.shape[-1])
+    whole = len(rows) // 64 * 64
+    sums = np.add.reduce(rows[:whole].reshape(-1, 64, g.shape[-1]), 1)
+    total = np.add.reduce(sums, 0, np.float64) + np.add.reduce(rows[whole:], 0)
+    return total.astype(g.dtype)

@@ -12,10 +12,12 @@ from ...composed.inplace import inplace as inplace_form
 from ...composed.shape import contiguous
 from ...generator import dense_like
 from ...graph import Tensor, Variable, new_tensor, primitive
+from ...kernels.gelu import gelu_tanh, gelu_tanh_backward
 from ...modes import no_grad
 from ...names import named
 from ...ops.elementwise import mul, pow, sigmoid, tanh, where
 from ...ops.elementwise import relu as _relu
+from ...ops.fused import fused
 from ...ops.logic import check_tensors
 from ...ops.special import erf, expm1
 from .common import kernel, require_floating
@@ -144,8 +146,10 @@ def _gelu(input):
 
 
 @kernel("Gelu")
+@fused(lambda input: 0.5 * input * (1 + tanh(math.sqrt(2 / math.pi) * (input + 0.044715 * pow(input, 3)))),
+       backward=lambda g, input: gelu_tanh_backward(g, input))
 def _gelu_tanh(input):
-    return 0.5 * input * (1 + tanh(math.sqrt(2 / math.pi) * (input + 0.044715 * pow(input, 3))))
+    return gelu_tanh(input), None
 
 
 def gelu(input: Tensor, *, approximate: str = "none") -> Tensor:

@@ -9,9 +9,11 @@ import numpy as np
 
 from ...composed.shape import cat
 from ...graph import Tensor, new_tensor, primitive
+from ...kernels.attention import attend, attend_backward
 from ...kernels.layout import arranged
 from ...names import named
 from ...ops.elementwise import where
+from ...ops.fused import fused
 from ...ops.logic import check_tensors
 from ...ops.matmul import matrix_product
 from ...ops.promotion import cast
@@ -47,14 +49,14 @@ def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, attn
     width = query.array.shape[-1]
     if scale is None:
         scale = 1 / math.sqrt(width) if width else math.inf
+    if flash and attn_mask is None:
+        out = _attend(query, key, value, scale, is_causal)
+        return out if dtype != np.float16 else named(cast(out, dtype), "ScaledDotProductFlashAttentionForCpu")
     if flash:
-        scores = matrix_product(query, swap_dims(key, -2, -1)) * scale
+        scores = _scores(query, key, scale, is_causal)
     else:                                          # roots on both sides are less likely to overflow
         root = math.sqrt(abs(scale))
-        scores = matrix_product(query * math.copysign(root, scale), swap_dims(key, -2, -1) * root)
-    if is_causal:
-        rows, columns = scores.array.shape[-2:]
-        scores = where(np.tri(rows, columns, dtype=bool), scores, -math.inf)
+        scores = _scores(query * math.copysign(root, scale), key * root, 1, is_causal)
     if attn_mask is not None:
         if attn_mask.array.dtype.kind == "b":
             scores = where(attn_mask, scores, -math.inf)
@@ -72,6 +74,24 @@ def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, attn
     empty = not out.array.size or not scores.array.size or not width
     return named(out, "ScaledDotProductFlashAttentionForCpu" if flash else "Add" if empty else
                  "Mm" if out.array.ndim == 2 else "UnsafeView")
+
+
+def _scores(query, key, scale: float, causal: bool):
+    scores = matrix_product(query, swap_dims(key, -2, -1))
+    if scale != 1:
+        scores = scores * scale
+    return where(np.tri(*scores.array.shape[-2:], dtype=bool), scores, -math.inf) if causal else scores
+
+
+def _attend_backward(g, query, key, value, scale, causal, out, aside):
+    return attend_backward(g, query, key, value, scale, causal, out, aside)
+
+
+@fused(lambda query, key, value, scale, causal: matrix_product(
+           _softmax_or_nothing(_scores(query, key, scale, causal)), value),
+       "query", "key", "value", name="ScaledDotProductFlashAttentionForCpu", backward=_attend_backward)
+def _attend(query, key, value, scale, causal):
+    return attend(query, key, value, scale, causal)
 
 
 @primitive("Clone", input=lambda g: g)

@@ -10,8 +10,10 @@ import numpy as np
 from ... import dtypes
 from ...composed.shape import contiguous, reshape
 from ...graph import Tensor
+from ...kernels.norm import standardise, standardise_backward
 from ...modes import no_grad
 from ...names import named
+from ...ops.fused import fused
 from ...ops.logic import check_tensors
 from ...ops.promotion import cast, promoted
 from ...ops.reduce import mean_over, sum_over, var_over
@@ -60,9 +62,26 @@ def _one_dtype(input: Tensor, *parameters: Tensor | None) -> None:
             raise RuntimeError(f"mixed dtype (CPU): expect parameter to have scalar type of {input.dtype.tensor_type}")
 
 
+def _by_rows(input, dims, weight, bias, eps, centred):
+    rows = input.reshape(-1, math.prod([input.shape[d] for d in dims]))
+    weight, bias = (p if p is None else p.reshape(-1) for p in (weight, bias))
+    y, aside = standardise(rows, weight, bias, eps, centred)
+    return y.reshape(input.shape), aside
+
+
+def _by_rows_backward(g, input, dims, weight, aside, needed):
+    width = math.prod([input.shape[d] for d in dims])
+    grads = standardise_backward(g.reshape(-1, width), input.reshape(-1, width),
+                                 weight if weight is None else weight.reshape(-1), aside, needed)
+    shapes = input.shape, *[tuple(input.shape[d] for d in dims)] * 2
+    return tuple(d if d is None else d.reshape(shape) for d, shape in zip(grads, shapes, strict=True))
+
+
 @kernel("NativeLayerNorm")
+@fused(lambda input, dims, weight, bias, eps: _scaled(_standardised(input, dims, eps), weight, bias),
+       "input", "weight", "bias", backward=_by_rows_backward)
 def _layer_norm(input, dims, weight, bias, eps):
-    return _scaled(_standardised(input, dims, eps), weight, bias)
+    return _by_rows(input, dims, weight, bias, eps, centred=True)
 
 
 def layer_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, bias: Tensor | None = None,
@@ -73,6 +92,19 @@ def layer_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | 
     require_floating("layer_norm", "LayerNormKernelImpl", input)
     _one_dtype(input, weight, bias)
     return _layer_norm(contiguous(input), dims, weight, bias, eps)
+
+
+def _rms_norm_composed(input, dims, weight, eps):
+    return _scaled(input * rsqrt(mean_over(input * input, dims, True) + eps), weight, None)
+
+
+def _rms_norm_backward(g, input, dims, weight, aside, needed):
+    return _by_rows_backward(g, input, dims, weight, aside, (*needed, False))[:2]
+
+
+@fused(_rms_norm_composed, "input", "weight", name="Mul", backward=_rms_norm_backward)
+def _rms_norm(input, dims, weight, eps):
+    return _by_rows(input, dims, weight, None, eps, centred=False)
 
 
 def rms_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None,
@@ -86,9 +118,10 @@ def rms_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | No
         x = cast(x, np.dtype(np.float32))
     if eps is None:
         eps = float(np.finfo(x.array.dtype).eps)
-    x = x * rsqrt(mean_over(x * x, dims, True) + eps)
-    if weight is not None:
-        x, weight = promoted(x, weight)
+    if weight is None or weight.array.dtype == x.array.dtype:
+        x = _rms_norm(x, dims, weight, eps)
+    else:
+        x, weight = promoted(_rms_norm(x, dims, None, eps), weight)
         x = x * weight
     return x if dtype != np.float16 else cast(x, dtype)
 

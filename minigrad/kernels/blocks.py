@@ -1,0 +1,133 @@
+"""Work in blocks: small enough that a chain of NumPy's loops finds its operands in the cache, and spread over threads.
+
+How work is cut depends on shapes alone, never on the number of threads, and what blocks add up is added in their order:
+so results are the same to the bit with any number of threads.
+
+NumPy lets go of the interpreter's lock inside its loops, so threads do run at once. There is one pool of them, made
+when it is first needed, with one thread less than set_num_threads says: the caller works, too.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable
+from queue import SimpleQueue
+
+from ..host import get_num_threads
+from ..modes import Quiet
+from . import blas
+
+BLOCK = 1 << 15            # elements: of float32, several arrays of that length fit in a second-level cache
+ALONE = 4 * BLOCK          # fewer elements are done by the caller alone, before another thread would wake up
+
+
+def block_rows(width: int) -> int:
+    """How many rows of that many elements make a block."""
+    return max(1, BLOCK // max(width, 1))
+
+
+def in_blocks(work: Callable[[int, int], None], rows: int, width: int = 1) -> None:
+    """work(start, stop) for consecutive blocks of rows, each of `width` elements."""
+    step = block_rows(width)
+    if rows <= step:
+        return work(0, rows) if rows else None
+    each(lambda start: work(start, min(start + step, rows)), range(0, rows, step), rows * width)
+
+
+def each(work: Callable, items: Iterable, size: int) -> None:
+    """work(item) for every item, by the pool if there are several, and `size` elements in all make it worth while."""
+    items = list(items)
+    threads = min(get_num_threads(), len(items))
+    if threads < 2 or size < ALONE:
+        for item in items:
+            work(item)
+    else:
+        _pool().run(_Job(work, items), threads - 1)
+
+
+# ---- the pool -----------------------------------------------------------------------------------------------------
+
+class _Job:
+    """Items that several threads take from, until none is left or one fails."""
+
+    def __init__(self, work: Callable, items: list):
+        self.work, self.items, self.lock = work, iter(items), threading.Lock()
+        self.helpers, self.closed, self.finished, self.error = 0, False, threading.Lock(), None
+        self.finished.acquire()
+
+    def take_part(self) -> None:
+        while True:
+            with self.lock:
+                item = next(self.items, self) if self.error is None else self
+            if item is self:
+                return
+            try:
+                self.work(item)
+            except BaseException as error:       # the caller raises it
+                self.error = self.error or error
+
+    def help(self) -> None:
+        with self.lock:
+            if self.closed:                      # came too late: all is done
+                return
+            self.helpers += 1
+        self.take_part()
+        with self.lock:
+            self.helpers -= 1
+            if self.closed and not self.helpers:
+                self.finished.release()
+
+    def lead(self) -> None:
+        self.take_part()
+        with self.lock:
+            self.closed = True
+            waiting = self.helpers > 0
+        if waiting:
+            self.finished.acquire()
+        if self.error is not None:
+            raise self.error
+
+
+class _Pool:
+    """Threads that wait for jobs. They end with the program, or when the pool is closed."""
+
+    def __init__(self, size: int):
+        self.process, self.size, self.jobs = os.getpid(), size, SimpleQueue()
+        for _ in range(size):
+            threading.Thread(target=_serve, args=(self.jobs,), name="minigrad", daemon=True).start()
+
+    def run(self, job: _Job, helpers: int) -> None:
+        with blas.single_threaded():             # else each of our threads would wait for BLAS's
+            for _ in range(min(helpers, self.size)):
+                self.jobs.put(job)
+            job.lead()
+
+    def close(self) -> None:
+        for _ in range(self.size):
+            self.jobs.put(None)
+
+
+def _serve(jobs: SimpleQueue) -> None:
+    with Quiet():
+        while (job := jobs.get()) is not None:
+            job.help()
+            del job                              # or it, and the arrays it holds, would live until the next one comes
+
+
+_current: _Pool | None = None
+_making = threading.Lock()
+
+
+def _pool() -> _Pool:
+    """The pool, of the right size and of this process: threads do not survive a fork."""
+    global _current
+    size = get_num_threads() - 1
+    pool = _current
+    if pool is None or pool.size != size or pool.process != os.getpid():
+        with _making:
+            pool, former = _Pool(size), pool
+            if former is not None and former.process == os.getpid():
+                former.close()
+            _current = pool
+    return pool

@@ -1,0 +1,65 @@
+"""gelu in its form with a tanh, block by block.
+
+    y = x/2 (1 + t),   t = tanh(u),   u = c x (1 + a x^2)
+    dy/dx = (1 + t)/2 + x/2 (1 - t^2) u',   u' = c (1 + 3 a x^2)
+
+Backward computes t again: that is cheaper than to keep it in memory.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .blocks import BLOCK, in_blocks
+from .layout import arranged
+
+C, A = math.sqrt(2 / math.pi), 0.044715
+
+
+def gelu_tanh(input: np.ndarray) -> np.ndarray:
+    flat = np.ascontiguousarray(input).reshape(-1)
+    out = np.empty_like(flat)
+
+    def work(start: int, stop: int) -> None:
+        x, y = flat[start:stop], out[start:stop]
+        _tanh(x, np.multiply(x, x, out=y), y)
+        y += 1
+        y *= x
+        y *= 0.5
+
+    in_blocks(work, flat.size)
+    return arranged(out.reshape(input.shape), (input,))
+
+
+def gelu_tanh_backward(g: np.ndarray, input: np.ndarray) -> np.ndarray:
+    flat, slope = (np.ascontiguousarray(a).reshape(-1) for a in (input, g))
+    out = np.empty_like(flat)
+
+    def work(start: int, stop: int) -> None:
+        x, t = flat[start:stop], out[start:stop]
+        square, rest = np.empty((2, min(BLOCK, x.size)), x.dtype)
+        np.multiply(x, x, out=square)
+        _tanh(x, square, t)
+        square *= 3 * C * A                      # x u'
+        square += C
+        square *= x
+        np.multiply(t, t, out=rest)              # (1 - t^2) x u' + t + 1
+        np.subtract(1, rest, out=rest)
+        rest *= square
+        rest += t
+        rest += 1
+        rest *= 0.5
+        np.multiply(rest, slope[start:stop], out=t)
+
+    in_blocks(work, flat.size)
+    return out.reshape(input.shape)
+
+
+def _tanh(x: np.ndarray, square: np.ndarray, out: np.ndarray) -> None:
+    """out = tanh(u), of x and x^2."""
+    np.multiply(square, C * A, out=out)
+    out += C
+    out *= x
+    np.tanh(out, out=out)
