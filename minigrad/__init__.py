@@ -78,7 +78,7 @@ tensor = creation.tensor          # the function; the module of that name is whe
 
 # ---- what is imported when it is first asked for ----------------------------------------------------------------
 
-_MODULES = ("nn", "optim", "serialization", "standin", "testing", "utils")
+_MODULES = ("distributions", "nn", "optim", "serialization", "standin", "testing", "utils")
 _FUNCTIONS = {
     "nn.functional": ("conv1d", "cosine_similarity", "group_norm", "layer_norm", "pairwise_distance", "relu_",
                       "rms_norm", "selu", "threshold"),
@@ -89,7 +89,7 @@ _FUNCTIONS = {
 _HOMES = {name: home for home, names in _FUNCTIONS.items() for name in names}
 
 if _TYPE_CHECKING:
-    from . import nn, optim, serialization, standin, testing, utils
+    from . import distributions, nn, optim, serialization, standin, testing, utils
     from .nn.functional import (
         conv1d, cosine_similarity, group_norm, layer_norm, pairwise_distance, relu_, rms_norm, selu, threshold,
     )

@@ -112,11 +112,8 @@ def is_vulkan_available() -> bool:
     return False
 
 
-def _not_compiling() -> bool:
-    return False
-
-
 def vmap(func: Callable, in_dims: int | tuple = 0, out_dims: int | tuple = 0, randomness: str = "error", *,
          chunk_size: int | None = None) -> Callable:
+    """torch.func.vmap."""
     from .func import vmap
     return vmap(func, in_dims, out_dims, randomness, chunk_size=chunk_size)

@@ -49,3 +49,6 @@ class ProcessGroup:
 
 class group:
     WORLD = None
+
+
+from . import nn as nn  # noqa: E402

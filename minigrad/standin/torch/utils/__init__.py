@@ -1,0 +1,3 @@
+"""torch.utils, and what only its users name."""
+
+from . import _pytree as _pytree

@@ -1,0 +1,4 @@
+"""torch.utils.data's names for several processes."""
+
+from . import distributed as distributed
+from .distributed import DistributedSampler as DistributedSampler
