@@ -12,10 +12,10 @@ from train.errors import DiskError, UserError
 
 DESCRIPTION = """From text to a trained model.
 
-    python -m train pretrain                               a small GPT on Python's own documentation, in minutes
-    python -m train pretrain --data my.txt --steps 2000    on your text; every setting: pretrain --help
-    python -m train pretrain --resume runs/my-1            go on where it was stopped
-    torchrun --nproc_per_node 8 -m train pretrain --engine torch --model gpt2 --data tokens/
+  python -m train pretrain                     Python's own documentation
+  python -m train pretrain --data my.txt       your text (pretrain -h: all flags)
+  python -m train pretrain --resume runs/my-1  go on where it was stopped
+  torchrun --nproc_per_node 8 -m train pretrain --engine torch --model gpt2
 """
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from minigrad.serialization import load_json
 from train.errors import UserError
 
-INDEX = "tokens.json"
+INDEX, PLAN = "tokens.json", "plan.json"         # the plan is there as long as shards are missing
 
 
 class Tokens:
@@ -44,7 +44,7 @@ class Tokens:
 
 def is_shards(source: str) -> bool:
     path = Path(source).expanduser()
-    return path.suffix == ".bin" or (path / INDEX).is_file() or path.name == INDEX
+    return path.suffix == ".bin" or path.name == INDEX or any((path / name).is_file() for name in (INDEX, PLAN))
 
 
 def open_shards(source: str) -> tuple[Tokens, Path | None]:
@@ -56,6 +56,9 @@ def open_shards(source: str) -> tuple[Tokens, Path | None]:
             raise UserError(f"--data {source}: no such file")
         return Tokens([_mapped(p, np.dtype("<u2")) for p in files], [str(p) for p in files]), None
     folder = path.parent if path.name == INDEX else path
+    if (folder / PLAN).is_file():
+        raise UserError(f"{folder} is half of a corpus: python -m train tokenize was interrupted; run it again, and it "
+                        "goes on")
     try:
         index = load_json(folder / INDEX)
         dtype, shards = index["dtype"], [(str(s["file"]), int(s["tokens"])) for s in index["shards"]]

@@ -25,9 +25,8 @@ from minigrad.serialization import atomic_write, load_json, save_json
 from train import text
 from train.errors import DiskError, UserError
 from train.fetch import cache
-from train.shards import INDEX
+from train.shards import INDEX, PLAN
 
-PLAN = "plan.json"
 WORDS = re.compile(rb"(?<=[a-z])(?= [a-z])")     # between two letters and a space no pattern joins
 LOOK = 1 << 16                                   # how far after a piece's end a cut is looked for
 
