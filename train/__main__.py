@@ -13,7 +13,7 @@ from train.errors import DiskError, UserError
 DESCRIPTION = """From text to a trained model.
 
   python -m train pretrain                     Python's own documentation
-  python -m train pretrain --data my.txt       your text (pretrain -h: all flags)
+  python -m train pretrain --data my.txt       your text (flags: pretrain -h)
   python -m train pretrain --resume runs/my-1  go on where it was stopped
   torchrun --nproc_per_node 8 -m train pretrain --engine torch --model gpt2
 """
