@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import threading
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minigrad
-from minigrad.kernels import blocks
-from minigrad.nn.functional import activation, attention, normalization
+from minigrad.kernels import blocks, cross_entropy
+from minigrad.kernels.adam import adam_step
+from minigrad.nn.functional import activation, attention, loss, normalization
 
 F = minigrad.nn.functional
 
@@ -53,11 +55,26 @@ def _attention(rng, dtype, n):
     return [*(a.transpose(0, 2, 1, 3) for a in made), float(rng.uniform(-1, 1)), bool(rng.integers(2))]
 
 
+def _likelihood(rng, dtype, n):
+    rows = rng.integers(0 if n == 1 else 1, 30)
+    return [3 * _normal(rng, dtype, rows, n), rng.integers(0, n, rows)]
+
+
+def _head(rng, dtype, n):
+    x, classes = _likelihood(rng, dtype, n)
+    factors = _normal(rng, dtype, len(x)) * (rng.random(len(x)) < 0.8)
+    bias = _normal(rng, dtype, n) if rng.random() < 0.5 else None
+    x, w = _normal(rng, dtype, len(x), 4), _normal(rng, dtype, n, 4)
+    return [x, w, bias, classes, factors, (True, True, bias is not None)]
+
+
 ROWS = {
     "gelu": Row(activation._gelu_tanh, _gelu),
     "layer_norm": Row(normalization._layer_norm, _norm(2)),
     "rms_norm": Row(normalization._rms_norm, _norm(1)),
     "attention": Row(attention._attend, _attention),
+    "cross_entropy": Row(loss._log_likelihood, _likelihood),
+    "linear_cross_entropy": Row(loss._linear_log_likelihood, _head),
 }
 CASES = pytest.mark.parametrize("name", ROWS)
 
@@ -69,10 +86,10 @@ def _fused(op):
     return op
 
 
-def _tensors(args: list) -> tuple[list, list]:
+def _tensors(args: list, op: Callable) -> tuple[list, list]:
     """The arguments with tensors in the place of arrays of floats, and these."""
-    args = [_leaf(a) if isinstance(a, np.ndarray) and a.dtype.kind == "f" else a
-            for a in args]
+    can = {place for place, *_ in op.node_class.rules}
+    args = [_leaf(a) if i in can and isinstance(a, np.ndarray) else a for i, a in enumerate(args)]
     return args, [a for a in args if isinstance(a, minigrad.Tensor)]
 
 
@@ -91,7 +108,7 @@ def _both(row: Row, args: list) -> list:
     """The op's value and gradients, and those of its composition."""
     found, op = [], _fused(row.op)
     for f in (op, op.node_class.composition):
-        given_args, tensors = _tensors(args)
+        given_args, tensors = _tensors(args, op)
         y = f(*given_args)
         way = np.random.default_rng(1).standard_normal(y.shape).astype(y.array.dtype)
         grads = minigrad.autograd.grad(y, tensors, minigrad.tensor(way)) if y.requires_grad else []
@@ -115,7 +132,7 @@ def test_second_order(name, seed):
     rng = np.random.default_rng(seed)
     args, found, op = ROWS[name].draw(rng, np.float64, 5), [], _fused(ROWS[name].op)
     for f in (op, op.node_class.composition):
-        given_args, tensors = _tensors(args)
+        given_args, tensors = _tensors(args, op)
         y = f(*given_args)
         rng = np.random.default_rng(seed)
         way = minigrad.tensor(rng.standard_normal(y.shape), requires_grad=True)
@@ -175,14 +192,85 @@ def test_the_number_of_threads_does_not_show(name, monkeypatch):
     assert found[0] == found[1] == found[2]
 
 
-@CASES
+@pytest.mark.parametrize("name", [name for name in ROWS if name != "cross_entropy"])
 def test_a_changed_input_is_refused(name):
-    args, tensors = _tensors(ROWS[name].draw(np.random.default_rng(0), np.float64, 5))
-    y = ROWS[name].op(*args).sum()
+    op = _fused(ROWS[name].op)
+    args, tensors = _tensors(ROWS[name].draw(np.random.default_rng(0), np.float64, 5), op)
+    y = op(*args).sum()
     with minigrad.no_grad():
         tensors[0].mul_(2)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         y.backward()
+
+
+def test_logits_may_change_after_the_loss():
+    """torch keeps their logarithms, and so do we."""
+    found = []
+    for change in (False, True):
+        w = minigrad.arange(12.0).reshape(3, 4).requires_grad_()
+        logits = w.sin()
+        y = F.cross_entropy(logits, minigrad.tensor([1, 3, 0]))
+        if change:
+            logits.detach().zero_()
+        y.backward()
+        found.append(w.grad.numpy())
+    np.testing.assert_array_equal(*found)
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+def test_linear_cross_entropy_in_chunks(seed):
+    """However the rows are cut, and with rows to ignore: the loss of the logits, and its gradients."""
+    rng = np.random.default_rng(seed)
+    n, m, classes = (int(i) for i in rng.integers(1, 12, 3))
+    x, w, target = rng.normal(size=(n, m)), rng.normal(size=(classes, m)), rng.integers(0, classes, n)
+    target[rng.random(n) < 0.3] = -100
+    settings = {"reduction": str(rng.choice(["mean", "sum"])),
+                "weight": minigrad.tensor(rng.random(classes)) if rng.random() < 0.5 else None}
+    found = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cross_entropy, "CHUNK", int(rng.integers(1, 60)))
+        patch.setattr(cross_entropy, "SLAB", int(rng.integers(1, 60)))
+        for whole in (False, True):
+            a, b = minigrad.tensor(x, requires_grad=True), minigrad.tensor(w, requires_grad=True)
+            t = minigrad.tensor(target)
+            y = F.cross_entropy(a @ b.T, t, **settings) if whole else F.linear_cross_entropy(a, b, t, **settings)
+            y = y * 1.5
+            y.backward(retain_graph=True)
+            y.backward()
+            found.append((y.item(), a.grad.numpy(), b.grad.numpy()))
+    for ours, composed in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, composed, rtol=1e-10, atol=1e-12)
+
+
+def test_linear_cross_entropy_holds_few_logits(monkeypatch):
+    monkeypatch.setattr(cross_entropy, "CHUNK", 1 << 16)
+    x, w = minigrad.randn(2048, 8, requires_grad=True), minigrad.randn(1024, 8, requires_grad=True)
+    tracemalloc.start()
+    F.linear_cross_entropy(x, w, minigrad.zeros(2048, dtype=minigrad.int64)).backward()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2048 * 1024 * 4 / 4
+
+
+@given(seed=st.integers(0, 2**32 - 1), size=st.integers(0, 300))
+def test_adam_in_blocks(seed, size):
+    """The same, to the bit, as in one piece, in whatever layout."""
+    rng = np.random.default_rng(seed)
+    arrays = [rng.standard_normal((3, size)).astype(np.float32) for _ in range(2)] + \
+        [rng.random((3, size)).astype(np.float32) for _ in range(3)]
+    settings = {"step": 3.0, "lr": 1e-2, "beta1": 0.9, "beta2": 0.99, "eps": 1e-8, "weight_decay": 0.1,
+                "decoupled": bool(rng.integers(2)), "maximize": bool(rng.integers(2))}
+    whole, cut, strided = ([a.copy() for a in arrays] for _ in range(3))
+    strided = [np.asfortranarray(a) for a in strided]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blocks, "BLOCK", 1 << 20)
+        adam_step(*whole, **settings)
+        adam_step(*strided, **settings)
+        patch.setattr(blocks, "BLOCK", 64)
+        patch.setattr(blocks, "ALONE", 0)
+        adam_step(*cut, **settings)
+    for a, b, c in zip(whole, cut, strided, strict=True):
+        assert a.tobytes() == b.tobytes() == c.tobytes(order="C")
 
 
 # ---- the pool -----------------------------------------------------------------------------------------------------

@@ -15,7 +15,8 @@ through the composition. Then the function returns (value, aside), and `backward
     needed    for each differentiable input in turn, whether its gradient is wanted
     out       the result; and any of the op's arguments, by their names
 
-It returns a gradient, or None, for each differentiable input.
+It returns a gradient, or None, for each differentiable input. With instead="input", what is put aside is saved in that
+argument's place, which may then change: for a composition that has the same derivatives there.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ class Fused(Node):
         entries = [entry for entry in self.inputs if wanted(entry[2])]
         values = self.unpack(create_graph)[:]
         take = self._by_composition if create_graph or self.kernel is None else self._by_kernel
-        for (*_, edge, shape, dtype, _), gi in zip(entries, take(g, values, entries, create_graph), strict=True):
+        found = take(g, values, entries, create_graph)[::-1]
+        for *_, edge, shape, dtype, _ in entries:
+            gi = found.pop()                             # it belongs to the walk alone
             yield edge, None if gi is None else fit(gi, shape, dtype)
 
     def _by_composition(self, g, values: list, entries: list, create_graph: bool) -> list:
@@ -60,7 +63,7 @@ class Fused(Node):
             return [zeros_like(x) if create_graph else np.zeros_like(x.array) for x in inputs]
         grads = autograd.grad(out, inputs, g if create_graph else new_tensor(g), create_graph=create_graph,
                               materialize_grads=True)
-        return grads if create_graph else [gi.array for gi in grads]
+        return list(grads) if create_graph else [gi.array for gi in grads]
 
     def _by_kernel(self, g, values: list, entries: list, create_graph: bool) -> list:
         positions = [entry[5] for entry in entries]
@@ -70,12 +73,17 @@ class Fused(Node):
         by_place = dict(zip(places, grads if isinstance(grads, tuple) else (grads,), strict=True))
         return [by_place[i] for i in positions]
 
+    def save_instead(self, i: int, value: np.ndarray) -> None:
+        self.saved[i] = value
+        self.versions = [(i, [0], 0, None) if entry[0] == i else entry for entry in self.versions]
+
     def release(self) -> None:
         super().release()
         self.aside = None
 
 
-def fused(composition: Callable, *inputs: str, name: str | None = None, backward: Callable | None = None) -> Callable:
+def fused(composition: Callable, *inputs: str, name: str | None = None, backward: Callable | None = None,
+          instead: str | None = None) -> Callable:
     """Make an op of a function of arrays that computes what `composition` composes of other ops. `inputs` names the
     arguments that have derivatives: "input", if no other is named."""
     def decorate(forward: Callable) -> Callable:
@@ -110,6 +118,8 @@ def fused(composition: Callable, *inputs: str, name: str | None = None, backward
                 record(node_class, out, args, raw, len(params))
                 if out._node is not None:
                     out._node.aside = aside
+                    if instead is not None:
+                        out._node.save_instead(place[instead], aside)
             return out
 
         op.node_class = node_class

@@ -81,10 +81,10 @@ class Adam(Optimizer):
         lr, beta1, beta2 = map(scalar, (group["lr"], *group["betas"]))
         if group["fused"]:                       # torch's fused steps compute with settings in float64
             lr, beta1, beta2 = float(lr), float(beta1), float(beta2)
-        _step(-g if group["maximize"] else g, p.array, state["exp_avg"].array, state["exp_avg_sq"].array,
+        _step(g, p.array, state["exp_avg"].array, state["exp_avg_sq"].array,
               state["max_exp_avg_sq"].array if amsgrad else None, step=state["step"].item(),
               lr=lr, beta1=beta1, beta2=beta2, eps=group["eps"],
-              weight_decay=group["weight_decay"], decoupled=group["decoupled_weight_decay"])
+              weight_decay=group["weight_decay"], decoupled=group["decoupled_weight_decay"], maximize=group["maximize"])
 
 
 _step = in_float32(adam_step)

@@ -10,8 +10,11 @@ import numpy as np
 
 from ...composed.elementwise import xlogy
 from ...graph import Tensor, Variable, primitive
+from ...kernels.cross_entropy import linear_log_likelihood, log_likelihood, log_likelihood_backward
+from ...modes import mode
 from ...names import named
 from ...ops.elementwise import abs, exp, mul, sigmoid, sub, true_divide, where
+from ...ops.fused import fused
 from ...ops.logic import check_tensors
 from ...ops.promotion import cast, promoted
 from ...ops.reduce import log_softmax_along, sum_over, take_along
@@ -30,13 +33,17 @@ def nll_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, size_a
     return _nll_loss(input, target, weight, check_reduction(reduction, size_average, reduce), ignore_index)
 
 
-def _nll_loss(input, target, weight, reduction: str, ignore_index: int):
+def _nll_loss(input, target, weight, reduction: str, ignore_index: int, logits: bool = False):
     check_tensors("nll_loss", input=input, target=target)
     classes, dim = _check_classes(input, target, weight)
     labels, kept = _labels(target, classes, ignore_index)
     if not input.array.size and not labels.size and reduction == "mean":
         return input.sum() / 0
-    picked = take_along(input, np.expand_dims(labels.reshape(input.shape[:dim] + input.shape[dim + 1:]), dim), dim)
+    if logits and input.array.ndim == 2 and input.array.dtype != np.float16:
+        picked = _log_likelihood(input, labels)
+    else:
+        logp = log_softmax_along(input, dim) if logits else input
+        picked = take_along(logp, np.expand_dims(labels.reshape(input.shape[:dim] + input.shape[dim + 1:]), dim), dim)
     shape = target.array.shape if input.array.ndim > 1 else ()
     factor = kept if weight is None else np.where(kept, weight.array[labels], 0)
     factor = np.asarray(factor, input.array.dtype).reshape(shape)
@@ -49,6 +56,15 @@ def _nll_loss(input, target, weight, reduction: str, ignore_index: int):
     if reduction == "mean":
         total = true_divide(total, float(factor.sum(dtype=np.float64)))
     return named(total, "NllLoss2D" if two_d else "NllLoss")
+
+
+# What is saved are the log-probabilities, as in torch, and not the logits, which may change. To the composition they
+# are as good as these: softmax takes no notice of a number that is added to a whole row.
+@fused(lambda input, labels: reshape_to(take_along(log_softmax_along(input, 1), labels[:, None], 1), labels.shape),
+       name="NllLoss", instead="input",
+       backward=lambda g, aside, labels: log_likelihood_backward(np.ascontiguousarray(g), aside, labels))
+def _log_likelihood(input, labels):
+    return log_likelihood(input, labels)
 
 
 def _check_classes(input, target, weight) -> tuple[int, int]:
@@ -109,7 +125,7 @@ def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, s
     require_floating("log_softmax", "log_softmax_lastdim_kernel_impl", input)
     dim = 1 if input.array.ndim > 1 else 0
     if not probabilities and label_smoothing <= 0 or not input.array.ndim:
-        return _nll_loss(log_softmax_along(input, dim), target, weight, reduction, ignore_index)
+        return _nll_loss(input, target, weight, reduction, ignore_index, logits=True)
     if label_smoothing > 1 or label_smoothing < 0:
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing:g}")
     classes = input.array.shape[dim]
@@ -186,15 +202,61 @@ def linear_cross_entropy(input: Tensor, linear_weight: Tensor, target: Tensor, *
         chunked = False
         warnings.warn("linear_cross_entropy: ``options`` ignored; chunks need label_smoothing == 0, target.dtype == "
                       "int64 and a linear_weight with 2 dimensions", stacklevel=2)
-    logits = linear(input, linear_weight.reshape(math.prod(out), features),
-                    linear_bias if linear_bias is None else linear_bias.reshape(math.prod(out)))
-    loss = cross_entropy(logits.reshape(*batch, *out), target, weight, reduction=reduction,
-                         ignore_index=-100 if ignore_index is None else ignore_index, label_smoothing=label_smoothing)
+    ignore_index = -100 if ignore_index is None else ignore_index
+    loss = None
+    if not label_smoothing and reduction in ("mean", "sum"):
+        loss = _without_logits(input, linear_weight, linear_bias, target, weight, reduction, ignore_index)
+    if loss is None:
+        logits = linear(input, linear_weight.reshape(math.prod(out), features),
+                        linear_bias if linear_bias is None else linear_bias.reshape(math.prod(out)))
+        loss = cross_entropy(logits.reshape(*batch, *out), target, weight, reduction=reduction,
+                             ignore_index=ignore_index, label_smoothing=label_smoothing)
     if chunked:                                  # the same numbers; torch shows the op that it generates for chunks
         form = "_no_reduction_default" if reduction == "none" else "_default"
         named(loss, f"GeneratedBackwardFor_torch_nn__linear_cross_entropy_batch_chunked{form}Backward" if batch
               else "SqueezeBackward1")
     return loss
+
+
+def _without_logits(input, linear_weight, linear_bias, target, weight, reduction: str, ignore_index: int):
+    """The loss by a kernel that never holds all logits; or None, where that is not for it: for batches of floats, and
+    one class for each."""
+    x, w, dtype = input.array, linear_weight.array, input.array.dtype
+    floats = [t for t in (linear_weight, linear_bias, weight) if t is not None]
+    if (x.ndim != 2 or w.ndim != 2 or dtype.kind != "f" or dtype == np.float16 or target.array.shape != x.shape[:1]
+            or target.array.dtype != np.int64 or any(t.array.dtype != dtype for t in floats)
+            or weight is not None and (weight.requires_grad or weight.array.shape != w.shape[:1])):
+        return None
+    labels, kept = _labels(target, len(w), ignore_index)
+    factor = np.asarray(kept if weight is None else np.where(kept, weight.array[labels], 0), dtype)
+    total = factor.sum(dtype=np.float64) if reduction == "mean" else 1.0
+    if total == 0:
+        return None
+    wanted = tuple(mode.grad and t is not None and t.requires_grad for t in (input, linear_weight, linear_bias))
+    return _linear_log_likelihood(input, linear_weight, linear_bias, labels, (-factor / total).astype(dtype), wanted)
+
+
+def _linear_log_likelihood_composed(input, weight, bias, labels, factors, wanted):
+    chosen = take_along(log_softmax_along(linear(input, weight, bias), 1), labels[:, None], 1)
+    return sum_over(where(factors[:, None] != 0, chosen * factors[:, None], 0.0), (0, 1), False)
+
+
+def _linear_log_likelihood_backward(g, aside, input, weight, bias, labels, factors, wanted):
+    if not aside:                                # handed out already, in a backward with retain_graph
+        aside = linear_log_likelihood(input, weight, bias, labels, factors, wanted)[1]
+    grads = tuple(aside)
+    aside.clear()
+    if g != 1:
+        for d in grads:
+            if d is not None:
+                np.multiply(d, g, out=d)
+    return grads
+
+
+@fused(_linear_log_likelihood_composed, "input", "weight", "bias", name="NllLoss",
+       backward=_linear_log_likelihood_backward)
+def _linear_log_likelihood(input, weight, bias, labels, factors, wanted):
+    return linear_log_likelihood(input, weight, bias, labels, factors, wanted)
 
 
 # ---- probabilities ----------------------------------------------------------------------------------------------

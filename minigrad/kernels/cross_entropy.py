@@ -1,0 +1,105 @@
+"""The log-probability that softmax gives to each row's class, alone and behind a linear layer.
+
+    l_i = x_{i c_i} - log sum_j e^{x_ij}        dl_i/dx_ij = [j = c_i] - softmax(x_i)_j
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .blocks import in_blocks
+
+CHUNK = 1 << 24            # elements of logits that are held at once
+SLAB = 1 << 21             # elements of a weight's gradient that are added at once
+
+
+def log_likelihood(x: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """x (rows, classes), a class for each row -> l (rows,), and the logarithms of all probabilities."""
+    x = np.ascontiguousarray(x)
+    logs, out = np.empty_like(x), np.empty(len(x), x.dtype)
+
+    def work(start: int, stop: int) -> None:
+        part, own = logs[start:stop], classes[start:stop]
+        np.subtract(x[start:stop], np.maximum.reduce(x[start:stop], -1, keepdims=True), out=part)
+        part -= np.log(np.add.reduce(np.exp(part), -1, keepdims=True))
+        out[start:stop] = part[np.arange(len(own)), own]
+
+    in_blocks(work, *x.shape)
+    return out, logs
+
+
+def log_likelihood_backward(g: np.ndarray, logs: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    dx = np.empty_like(logs)
+
+    def work(start: int, stop: int) -> None:
+        part, own, gb = dx[start:stop], classes[start:stop], g[start:stop]
+        np.exp(logs[start:stop], out=part)
+        part *= -gb[:, None]
+        part[np.arange(len(own)), own] += gb
+
+    in_blocks(work, *logs.shape)
+    return dx
+
+
+def linear_log_likelihood(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, classes: np.ndarray,
+                          factors: np.ndarray, wanted: tuple[bool, ...]) -> tuple[np.ndarray, list]:
+    """sum_i factor_i l_i of the logits x W^T + b; and its gradients by x, W and b, as far as they are wanted.
+
+    Everything is done to a chunk of rows while its logits are there: what is left for backward to do is to multiply by
+    a number. So the logits never exist as a whole, and are computed once. Rows with a factor of 0 do not count,
+    whatever they hold."""
+    (rows, _), width = x.shape, len(weight)
+    dx, dw, db = (np.empty_like(a) if a is not None and w else None
+                  for a, w in zip((x, weight, bias), wanted, strict=True))
+    step = max(1, min(rows, CHUNK // max(width, 1)))
+    logits, total = np.empty((step, width), x.dtype), 0.0
+    for start in range(0, rows, step):
+        part = slice(start, min(start + step, rows))
+        z = np.matmul(x[part], weight.T, out=logits[:part.stop - start])
+        if bias is not None:
+            z += bias
+        total += _to_gradient(z, classes[part], factors[part], any(wanted))
+        if dx is not None:
+            np.matmul(z, weight, out=dx[part])
+        if dw is not None:
+            _add_product(z.T, x[part], dw, start == 0)
+        if db is not None:
+            sums = np.add.reduce(z, 0, np.float64)
+            db[...] = sums if start == 0 else db + sums
+    if not rows:
+        for d in (dw, db):
+            if d is not None:
+                d[...] = 0
+    return np.asarray(total, x.dtype), [dx, dw, db]
+
+
+def _to_gradient(z: np.ndarray, classes: np.ndarray, factors: np.ndarray, wanted: bool) -> float:
+    """The sum of factor_i l_i; in the place of the logits z, its gradient, if that is wanted."""
+    terms = np.empty(len(z))
+
+    def work(start: int, stop: int) -> None:
+        part, own, f = z[start:stop], classes[start:stop], factors[start:stop]
+        place = np.arange(len(own)), own
+        part -= np.maximum.reduce(part, -1, keepdims=True)
+        chosen = part[place]
+        np.exp(part, out=part)
+        sums = np.add.reduce(part, -1)
+        terms[start:stop] = np.where(f == 0, 0, f * (chosen - np.log(sums)))
+        if wanted:
+            part *= np.where(f == 0, 0, -f / sums)[:, None]
+            part[place] += f
+            if not f.all():
+                part[f == 0] = 0
+
+    in_blocks(work, *z.shape)
+    return float(np.add.reduce(terms))
+
+
+def _add_product(a: np.ndarray, b: np.ndarray, out: np.ndarray, first: bool) -> None:
+    """out = a b, or out += a b: slab by slab, for BLAS's product cannot be asked to add."""
+    if first:
+        np.matmul(a, b, out=out)
+        return
+    step = max(1, SLAB // max(b.shape[1], 1))
+    for start in range(0, len(out), step):
+        out[start:start + step] += np.matmul(a[start:start + step], b)
