@@ -80,12 +80,33 @@ tensor = creation.tensor          # the function; the module of that name is whe
 
 _MODULES = ("distributions", "nn", "optim", "serialization", "standin", "testing", "utils")
 _FUNCTIONS = {
-    "nn.functional": ("conv1d", "cosine_similarity", "group_norm", "layer_norm", "pairwise_distance", "relu_",
-                      "rms_norm", "selu", "threshold"),
+    "composed.decompositions": ("cholesky", "det", "logdet", "matrix_exp", "matrix_power", "slogdet"),
+    "composed.numeric": ("blackman_window", "cdist", "copysign", "corrcoef", "cov", "cumulative_trapezoid", "diff",
+                         "digamma", "fill", "frombuffer", "gcd", "hamming_window", "hann_window", "heaviside",
+                         "is_nonzero", "is_same_size", "isin", "isreal", "lcm", "ldexp", "lgamma", "nanquantile",
+                         "nextafter", "pdist", "quantile", "renorm", "signbit", "trapezoid", "unravel_index",
+                         "vander"),
+    "legacy": ("BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor", "HalfTensor", "IntTensor",
+               "LongTensor", "ShortTensor", "range"),
+    "nn.functional": ("adaptive_avg_pool1d", "alpha_dropout", "avg_pool1d", "bilinear", "celu", "channel_shuffle",
+                      "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d",
+                      "cosine_embedding_loss", "cosine_similarity", "group_norm", "hardshrink", "hinge_embedding_loss",
+                      "layer_norm", "margin_ranking_loss", "max_pool1d", "max_pool2d", "max_pool3d",
+                      "pairwise_distance", "pixel_shuffle", "pixel_unshuffle", "poisson_nll_loss", "prelu", "relu_",
+                      "rms_norm", "selu", "selu_", "threshold", "threshold_", "triplet_margin_loss"),
     "nn.native": ("batch_norm", "binary_cross_entropy_with_logits", "dropout", "embedding", "kl_div"),
     "serialization": ("load", "save"),
     "standin": ("as_torch", "load_ipython_extension"),
 }
+# functions that are methods, under the same name
+_METHODS = frozenset((
+    "abs_", "acos_", "asin_", "atan_", "ceil_", "clamp_", "clamp_max_", "clamp_min_", "clip_", "cos_", "cosh_",
+    "detach", "detach_", "erf_", "erfc_", "exp2_", "exp_", "expm1_", "fill_", "floor_", "frac_", "inverse",
+    "is_complex", "is_conj", "is_floating_point", "is_inference", "is_neg", "is_signed", "log10_", "log1p_",
+    "log2_", "log_", "logit_", "nan_to_num_", "neg_", "pinverse", "qr", "reciprocal_", "resolve_conj",
+    "resolve_neg", "round_", "rsqrt_", "sigmoid_", "sin_", "sinc_", "sinh_", "sqrt_", "square_", "tan_", "tanh_",
+    "trunc_", "unsafe_chunk", "unsafe_split", "xlogy_", "zero_",
+))
 _HOMES = {name: home for home, names in _FUNCTIONS.items() for name in names}
 
 if _TYPE_CHECKING:
@@ -103,6 +124,8 @@ def __getattr__(name: str):
         value = _importlib.import_module(f"{__name__}.{name}")
     elif name in _HOMES:
         value = getattr(_importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    elif name in _METHODS:
+        value = getattr(Tensor, name)
     else:
         raise AttributeError(f"module 'minigrad' has no attribute {name!r}")
     globals()[name] = value
@@ -110,4 +133,4 @@ def __getattr__(name: str):
 
 
 def __dir__() -> list[str]:
-    return sorted(n for n in {*globals(), *_MODULES, *_HOMES} if not n.startswith("_") or n.endswith("__"))
+    return sorted(n for n in {*globals(), *_MODULES, *_HOMES, *_METHODS} if not n.startswith("_") or n.endswith("__"))

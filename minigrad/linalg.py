@@ -1,5 +1,23 @@
 """torch.linalg, as far as minigrad has it."""
 
+from .composed.decompositions import (
+    LinAlgError,
+    cholesky,
+    cond,
+    det,
+    eigh,
+    eigvalsh,
+    inv,
+    matrix_exp,
+    matrix_power,
+    matrix_rank,
+    pinv,
+    qr,
+    slogdet,
+    solve,
+    solve_triangular,
+    svd,
+)
 from .composed.linalg import cross as _cross
 from .composed.linalg import linalg_norm as norm
 from .composed.linalg import matmul, matrix_norm, multi_dot, svdvals
@@ -7,7 +25,9 @@ from .composed.reduce import linalg_vector_norm as vector_norm
 from .composed.shape import diagonal as _diagonal
 from .graph import Tensor
 
-__all__ = ["cross", "diagonal", "matmul", "matrix_norm", "multi_dot", "norm", "svdvals", "vecdot", "vector_norm"]
+__all__ = ["LinAlgError", "cholesky", "cond", "cross", "det", "diagonal", "eigh", "eigvalsh", "inv", "matmul",
+           "matrix_exp", "matrix_norm", "matrix_power", "matrix_rank", "multi_dot", "norm", "pinv", "qr", "slogdet",
+           "solve", "solve_triangular", "svd", "svdvals", "vecdot", "vector_norm"]
 
 
 def cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:

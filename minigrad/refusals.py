@@ -114,7 +114,8 @@ def tensor_not(x) -> str:
 
 def is_torchs(x) -> bool:
     """Whether x is a tensor of PyTorch's, which is only asked for if the program has imported it."""
-    return isinstance(x, getattr(sys.modules.get("torch"), "Tensor", ()))
+    theirs = getattr(sys.modules.get("torch"), "Tensor", ())
+    return isinstance(x, theirs) and not hasattr(x, "_counter")        # which ours has, also in torch's place
 
 
 def unknown(other):

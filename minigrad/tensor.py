@@ -11,14 +11,15 @@ import weakref
 from collections.abc import Callable
 
 from . import autograd, creation, graph, printing, random
-from .composed import conversion, elementwise, index, inplace, linalg, metadata, reduce, shape
+from .composed import conversion, decompositions, elementwise, index, inplace, linalg, metadata, numeric, reduce, shape
 from .graph import Variable, new_tensor
 from .refusals import CROSSING, is_torchs, tensor_not
 from .utils.hooks import RemovableHandle, add_hook
 
 
 class Tensor(elementwise.Methods, reduce.Methods, shape.Methods, index.Methods, linalg.Methods, inplace.Methods,
-             metadata.Methods, conversion.Methods, creation.Methods, random.Methods, Variable):
+             metadata.Methods, conversion.Methods, creation.Methods, random.Methods, numeric.Methods,
+             decompositions.Methods, Variable):
     """A multi-dimensional array that remembers how it was computed."""
 
     __slots__ = ()
