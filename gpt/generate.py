@@ -64,7 +64,8 @@ def stream_text(model: nn.Module, tokenizer: Tokenizer, prompts: Sequence[str | 
         pieces.append(Piece(row, id, texts[row].push(id)))
         return texts[row].stopped
 
-    return _pieces(stream(model, rows, max_new_tokens, sampling, stop=push, **options), texts, pieces)
+    steps = stream(model, rows, max_new_tokens, sampling, stop=push, vocabulary=tokenizer.n_vocab, **options)
+    return _pieces(steps, texts, pieces)
 
 
 def _pieces(steps: Iterator[list[int | None]], texts: list[StoppableText], pieces: list[Piece]) -> Iterator[Piece]:
@@ -93,8 +94,8 @@ def generate(model: nn.Module, prompts: Tensor | Sequence[Sequence[int]], max_ne
 
 def stream(model: nn.Module, prompts: Tensor | Sequence[Sequence[int]], max_new_tokens: int,
            sampling: Sampling = GREEDY, *, stop_tokens: Iterable[int] = (), cache: bool = True, slide: int = 1,
-           generator: torch.Generator | None = None, stop: Callable[[int, int], bool] | None = None
-           ) -> Iterator[list[int | None]]:
+           generator: torch.Generator | None = None, stop: Callable[[int, int], bool] | None = None,
+           vocabulary: int | None = None) -> Iterator[list[int | None]]:
     """At each step the id that follows each of the prompts, or None for those that are at their end.
 
     prompts       token ids, (B, T) or B sequences of any lengths
@@ -102,6 +103,7 @@ def stream(model: nn.Module, prompts: Tensor | Sequence[Sequence[int]], max_new_
     stop          called with each row and its new id; a text ends after an id for which this is true
     cache, slide  see above
     generator     what sampling draws from; by default the engine's own, which manual_seed sets
+    vocabulary    only ids below it are chosen: a model may have more, to make its sizes round, than its tokenizer
 
     The model computes as in eval mode and without gradients, and is as it was whenever the caller has the word."""
     rows = _checked_prompts(prompts, model.config.vocab_size)
@@ -112,16 +114,16 @@ def stream(model: nn.Module, prompts: Tensor | Sequence[Sequence[int]], max_new_
     stop_tokens = frozenset(stop_tokens)
     capacity = min(max(map(len, rows)) + max_new_tokens, model.config.context_length)
     window = _Window(model, slide, model.new_cache(len(rows), capacity) if cache else None)
-    return _steps(model, rows, max_new_tokens, sampling, window, stop_tokens, stop, generator)
+    return _steps(model, rows, max_new_tokens, sampling, window, stop_tokens, stop, generator, vocabulary)
 
 
 def _steps(model: nn.Module, rows: list[list[int]], max_new_tokens: int, sampling: Sampling, window: _Window,
            stop_tokens: frozenset[int], stop: Callable[[int, int], bool] | None,
-           generator: torch.Generator | None) -> Iterator[list[int | None]]:
+           generator: torch.Generator | None, vocabulary: int | None) -> Iterator[list[int | None]]:
     going, seen = [True] * len(rows), None
     for _ in range(max_new_tokens):
         with _inference(model):
-            logits = window.logits(rows)                                        # (B, V)
+            logits = window.logits(rows)[:, :vocabulary]                        # (B, V)
             if sampling.repetition_penalty != 1:
                 seen = _mark(seen, rows, logits)
             ids = choose(logits, sampling, seen, generator).flatten().tolist()  # (B, 1) -> (B,)
