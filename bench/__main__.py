@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 
-from bench import ops, train
+from bench import decode, ops, train
 
 
 def main() -> None:
@@ -13,6 +13,7 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True, metavar="NAME")
     ops.add_parser(commands)
     train.add_parser(commands)
+    decode.add_parser(commands)
     args = parser.parse_args()
     if importlib.util.find_spec("torch") is None:
         parser.error("torch, which this measures beside, is not installed here: run `make test` once, then "
