@@ -111,3 +111,10 @@ def test_refusals(wrong):
 def test_older_constructors():
     assert minigrad.LongTensor([1, 2]).tolist() == [1, 2] and minigrad.FloatTensor(2, 3).shape == (2, 3)
     assert isinstance(minigrad.ones(1), minigrad.FloatTensor) and not isinstance(minigrad.ones(1), minigrad.LongTensor)
+
+
+@pytest.mark.parametrize("name", ["inv", "det", "slogdet", "solve", "cholesky", "matrix_exp"])
+def test_second_derivatives(name):
+    f, *shapes = CASES[name]
+    inputs = [minigrad.tensor(np.random.default_rng(1).standard_normal(shape), requires_grad=True) for shape in shapes]
+    assert minigrad.autograd.gradgradcheck(lambda *xs: f(minigrad, *xs), inputs)

@@ -140,7 +140,8 @@ def _cholesky_slope(g, out):
     P = matrix_product(_mT(out), g)
     half = np.tril(np.ones(P.shape[-2:], out.array.dtype if isinstance(out, Variable) else out.dtype))
     half[np.diag_indices(len(half))] = 0.5
-    S = _solved(_mT(out), _mT(_solved(_mT(out), _mT(P * half))))
+    P = P * (new_tensor(half) if isinstance(P, Variable) else half)
+    S = _solved(_mT(out), _mT(_solved(_mT(out), _mT(P))))
     return (S + _mT(S)) / 2
 
 

@@ -9,7 +9,7 @@ import warnings
 import numpy as np
 
 from ...composed.elementwise import xlogy
-from ...graph import Tensor, Variable, primitive
+from ...graph import Tensor, Variable, new_tensor, primitive
 from ...kernels.cross_entropy import linear_log_likelihood, log_likelihood, log_likelihood_backward
 from ...modes import mode
 from ...names import named
@@ -48,7 +48,7 @@ def _nll_loss(input, target, weight, reduction: str, ignore_index: int, logits: 
     factor = kept if weight is None else np.where(kept, weight.array[labels], 0)
     factor = np.asarray(factor, input.array.dtype).reshape(shape)
     loss = -reshape_to(picked, shape)
-    loss = loss if weight is None and kept.all() else where(kept.reshape(shape), loss * factor, 0.0)
+    loss = loss if weight is None and kept.all() else where(kept.reshape(shape), loss * new_tensor(factor), 0.0)
     two_d = input.array.ndim > 2
     if reduction == "none":
         return named(loss, "View" if two_d and input.array.ndim != 4 else "NllLoss2D" if two_d else "NllLoss")
@@ -238,7 +238,7 @@ def _without_logits(input, linear_weight, linear_bias, target, weight, reduction
 
 def _linear_log_likelihood_composed(input, weight, bias, labels, factors, wanted):
     chosen = take_along(log_softmax_along(linear(input, weight, bias), 1), labels[:, None], 1)
-    return sum_over(where(factors[:, None] != 0, chosen * factors[:, None], 0.0), (0, 1), False)
+    return sum_over(where(factors[:, None] != 0, chosen * new_tensor(factors[:, None]), 0.0), (0, 1), False)
 
 
 def _linear_log_likelihood_backward(g, aside, input, weight, bias, labels, factors, wanted):
