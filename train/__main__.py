@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
+import os
 import sys
+from functools import partial
 from pathlib import Path
 
 from train import book, compare, tokenize
 from train.config import add_flags, from_flags
-from train.errors import DiskError, UserError
+from train.errors import DiskError, LostRankError, RankError, UserError
 
 DESCRIPTION = """From text to a trained model.
 
@@ -33,20 +37,26 @@ def main(argv: list[str] | None = None) -> int:
     for command in (tokenize, compare, book):
         command.add_parser(commands)
 
-    args = parser.parse_args(argv)
+    rank = os.environ.get("RANK", "0")                       # torchrun's; what all of them would say is said once
+    with contextlib.redirect_stderr(io.StringIO()) if rank != "0" else contextlib.nullcontext():
+        args = parser.parse_args(argv)
+    say = partial(print, file=sys.stderr) if rank == "0" else lambda text: None
     try:
         return args.run(args)
+    except RankError as error:
+        print(f"{parser.prog} {args.command}: {f'rank {rank}: ' * (rank != '0')}{error}", file=sys.stderr)
+        return 2
     except UserError as error:
-        print(f"{parser.prog} {args.command}: {error}", file=sys.stderr)
+        say(f"{parser.prog} {args.command}: {error}")
         return 2
     except KeyboardInterrupt as error:
-        print(f"\ninterrupted. {error}".rstrip(), file=sys.stderr)
+        say(f"\ninterrupted. {error}".rstrip())
         return 130
     except Exception as error:
         from train.loop import Diverged
-        if not isinstance(error, Diverged | DiskError):
+        if not isinstance(error, Diverged | DiskError | LostRankError):
             raise
-        print(f"{parser.prog} {args.command}: {error}", file=sys.stderr)
+        say(f"{parser.prog} {args.command}: {error}")
         return 1
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from gpt.config import Config
@@ -43,22 +44,31 @@ class Result:
 
 def pretrain(config: TrainConfig, resume: bool = False) -> Result:
     """Train as configured; with `resume`, go on from the newest checkpoint in config.out."""
-    corpus = data.load(config)
-    shape = model_config(config, corpus.tokenizer.n_vocab)
     engine = engines.start(config)
-    try:
-        batches = data.batches(config, corpus, shape.context_length, engine.ranks)
-        if not config.out:
-            config = replace(config, out=str(free_folder(config)))
-        folder = Path(config.out)
-        if not resume and checkpoints.found(folder):
-            raise UserError(f"{folder} holds a run already: go on with --resume {folder}, or give --out another folder")
-        if resume and not folder.is_dir():
-            raise UserError(f"--resume {folder}: there is no such folder")
-        with checkpoints.locked(folder) if engine.rank == 0 else contextlib.nullcontext():
-            return Run(config, shape, corpus, batches, engine, folder).go(resume)
-    finally:
-        engine.close()
+    with contextlib.ExitStack() as held:
+        held.callback(engine.close)
+        try:
+            corpus = engine.in_turn(lambda: data.load(config))
+            shape = model_config(config, corpus.tokenizer.n_vocab)
+            batches = data.batches(config, corpus, shape.context_length, engine.ranks)
+            folder = engine.first(lambda: claim(config, resume, held))
+            return Run(replace(config, out=str(folder)), shape, corpus, batches, engine, folder).go(resume)
+        except Exception as error:
+            explained = engine.explain(error)
+            if explained is error:
+                raise
+            raise explained from error
+
+
+def claim(config: TrainConfig, resume: bool, held: contextlib.ExitStack) -> Path:
+    """The folder of the run, locked for as long as `held` is."""
+    folder = Path(config.out or free_folder(config))
+    if not resume and checkpoints.found(folder):
+        raise UserError(f"{folder} holds a run already: go on with --resume {folder}, or give --out another folder")
+    if resume and not folder.is_dir():
+        raise UserError(f"--resume {folder}: there is no such folder")
+    held.enter_context(checkpoints.locked(folder))
+    return folder
 
 
 def free_folder(config: TrainConfig) -> Path:
@@ -77,55 +87,51 @@ class Run:
 
     def go(self, resume: bool) -> Result:
         config, engine = self.config, self.engine
-        checkpoint = None
-        if engine.rank == 0:
-            checkpoints.tidy(self.folder)
-        if resume:
-            checkpoint = checkpoints.newest(self.folder, self.say)
-            self.check_same(checkpoint)
+        checkpoint = engine.first(lambda: self.checkpoint(resume))
 
         self.model = engine.build(self.shape, config.seed, config.activation_checkpointing)
         self.step, self.evaluated, self.best = 0, -1, None            # best: (validation loss, step)
         if checkpoint:
-            engine.load_weights(self.model, checkpoint.weights())
+            engine.load_weights(self.model, checkpoint.weights() if engine.rank == 0 else {})
             self.step, self.evaluated = checkpoint.step, checkpoint.state["evaluated"]
             self.best = checkpoint.state["best"] and tuple(checkpoint.state["best"])
-        trained = engine.prepare(self.model)
+            self.keep_micro_batches(checkpoint.state)
+        self.trained = engine.prepare(self.model)
         self.optimizer = engine.optimizer(self.model, config)
         if checkpoint:
-            engine.load_moments(self.model, self.optimizer, checkpoint.moments(), self.step)
+            engine.load_moments(self.model, self.optimizer, checkpoint.moments() if engine.rank == 0 else {},
+                                checkpoint.state["optimizer_steps"])
+            engine.load_state(checkpoint.state.get("engine", {}))
             self.say(f"resumed {self.folder} at step {self.step} of {config.steps}")
         self.references = dict(zip(("unigrams", "bigrams"), self.introduce()))
-        self.metrics = None
-        if engine.rank == 0:
-            self.write_settings()
-            self.metrics = metrics.Metrics(self.folder, self.step, self.evaluated == self.step, config.tensorboard)
+        self.metrics = None                                            # rank 0 has them
+        engine.first(self.open_metrics)
 
         result = Result(self.folder, self.step, False)
         with stopping() as stop, self.progress() as bar:
             while True:
                 due = self.step % config.eval_every == 0 or self.step == config.steps
-                if due and self.evaluated != self.step and not engine.any(stop.signal is not None):
+                if due and self.evaluated != self.step and not engine.most(stop.signal):
                     result.val_loss = self.evaluate(bar)
                 if config.sample_every and self.step and self.step % config.sample_every == 0:
                     self.show(sample(engine, self.model, self.corpus.tokenizer, config, self.step))
-                done, stopped = self.step == config.steps, engine.any(stop.signal is not None)
+                done, stopped = self.step == config.steps, engine.most(stop.signal)
                 if done or stopped or self.step and self.step % config.save_every == 0:
                     self.save(last=done or stopped)
                 if done or stopped:
                     break
 
                 began = time.perf_counter()
-                loss = self.train_step(trained)
+                loss = self.train_step(self.trained)
                 lr = self.learning_rate(self.step)
                 norm = engine.gradient_norm(self.model, self.optimizer, config.clip)
                 if not engine.ready_to_step(loss, norm):
-                    self.give_up(trained, loss, norm)
+                    self.give_up(loss, norm)
                 engine.step(self.optimizer, lr)
                 self.step += 1
                 result.loss = loss
                 self.note(bar, loss, norm, lr, time.perf_counter() - began)
-        result.step, result.finished, result.signal = self.step, done, stop.signal
+        result.step, result.finished, result.signal = self.step, done, stopped or None
         result.val_loss = result.val_loss if result.val_loss is not None else self.best and self.best[0]
         if self.metrics:
             self.metrics.close()
@@ -134,17 +140,17 @@ class Run:
 
     def train_step(self, model: Any) -> float:
         """Gradients of one batch, this rank's micro-batches of it, and their mean loss over all ranks."""
-        engine, total = self.engine, 0.0
+        engine, losses = self.engine, []
         mine = range(engine.rank, self.batches.micro_batches, engine.ranks)
         for number in mine:
-            ids, targets = map(engine.tensor, self.batches.micro(self.step, number))                      # (B, T)
+            ids, targets = engine.feed(self.batches, self.step, number)                                   # (B, T)
             engine.torch.manual_seed(data.mix(self.config.seed, self.step, number))
             with engine.accumulating(model, last=number == mine[-1]):
                 with engine.autocast():
                     loss = engine.loss(model, ids, targets) / len(mine)
                 engine.backward(loss)
-            total += loss.item()
-        return engine.mean(total)
+            losses.append(loss.detach())
+        return engine.mean(sum(loss.item() for loss in losses))        # a GPU is waited for once, not in between
 
     def evaluate(self, bar: tqdm) -> float:
         """Losses on the fixed sets, of the validation and of the training part."""
@@ -154,8 +160,7 @@ class Run:
         with engine.torch.no_grad():
             for name, windows in (("val_loss", self.batches.val), ("train_loss", self.batches.train)):
                 parts = self.batches.evaluation(windows)
-                total = sum(float(self.loss_of(model, ids, targets)) * len(ids) for ids, targets in parts)
-                losses[name] = total / max(sum(len(ids) for ids, _ in parts), 1) if parts else None
+                losses[name] = self.mean_loss(parts) if parts else None
         model.train()
         self.evaluated = self.step
         loss = losses["val_loss"] if losses["val_loss"] is not None else losses["train_loss"]
@@ -169,9 +174,15 @@ class Run:
             bar.write(f"step {self.step:>6}: {known}, perplexity {perplexity:.1f}")
         return loss
 
-    def loss_of(self, model: Any, ids: Any, targets: Any) -> float:
-        with self.engine.autocast():
-            return self.engine.loss(model, self.engine.tensor(ids), self.engine.tensor(targets)).item()
+    def mean_loss(self, parts: list[tuple[np.ndarray, np.ndarray]]) -> float:
+        """Each rank takes its share of the parts. All take as many, for a sharded model is called by all or none."""
+        engine, total = self.engine, 0.0
+        for number in range(engine.rank, -(-len(parts) // engine.ranks) * engine.ranks, engine.ranks):
+            ids, targets = parts[min(number, len(parts) - 1)]
+            with engine.autocast():
+                loss = engine.loss(self.trained, engine.tensor(ids), engine.tensor(targets))
+            total += loss.item() * len(ids) * (number < len(parts))
+        return engine.mean(total) * engine.ranks / sum(len(ids) for ids, _ in parts)
 
     def learning_rate(self, step: int) -> float:
         c = self.config
@@ -202,14 +213,37 @@ class Run:
     def state(self) -> dict[str, Any]:
         return {"evaluated": self.evaluated, "best": self.best and list(self.best),
                 "tokens": self.step * self.config.batch_size * self.shape.context_length,
-                "optimizer_steps": self.step, "learning_rate": self.learning_rate(self.step),
+                "optimizer_steps": self.engine.steps_made(self.step), "learning_rate": self.learning_rate(self.step),
                 "random": {"seed": self.config.seed, "next": [self.step, 0]},
                 "position": {"epoch": self.batches.epoch(self.step), "window": self.step * self.config.batch_size},
+                "micro_batch": self.batches.micro_batch, "engine": self.engine.state(),
                 "data": self.corpus.fingerprint, "config": to_dict(self.config), "model": self.shape.to_dict()}
 
     def describe(self, folder: Path) -> None:
         save_json(self.shape.to_dict(), folder / "config.json")
         self.corpus.tokenizer.save(folder)
+
+    def checkpoint(self, resume: bool) -> checkpoints.Checkpoint | None:
+        """What to go on from."""
+        checkpoints.tidy(self.folder)
+        if not resume:
+            return None
+        checkpoint = checkpoints.newest(self.folder, self.say)
+        self.check_same(checkpoint)
+        return checkpoint
+
+    def keep_micro_batches(self, state: dict[str, Any]) -> None:
+        """Dropout is drawn by micro-batch: they stay as they were, if that can be with this number of ranks."""
+        before = replace(self.batches, micro_batch=state.get("micro_batch", self.batches.micro_batch))
+        if before.micro_batches % self.engine.ranks == 0:
+            self.batches = before
+        elif self.shape.drop_rate:
+            self.say(f"{self.engine.ranks} ranks share micro-batches of {self.batches.micro_batch}, which were of "
+                     f"{before.micro_batch}: dropout is drawn differently from here on")
+
+    def open_metrics(self) -> None:
+        self.write_settings()
+        self.metrics = metrics.Metrics(self.folder, self.step, self.evaluated == self.step, self.config.tensorboard)
 
     def write_settings(self) -> None:
         try:
@@ -234,9 +268,9 @@ class Run:
         with contextlib.suppress(OSError):                   # a picture can be drawn again from metrics.jsonl
             metrics.plot(self.folder / "loss.png", {self.folder.name: metrics.read(self.metrics.path)}, self.references)
 
-    def give_up(self, model: Any, loss: float, norm: float) -> None:
+    def give_up(self, loss: float, norm: float) -> None:
         """Loss or gradients are no numbers: say where that began, and keep what is needed to look into it."""
-        found = examine(self, model)
+        found = examine(self)
         path = self.folder / f"postmortem-step-{self.step:08d}"
         weights, moments = self.engine.weights(self.model), self.engine.moments(self.model, self.optimizer)
         if self.engine.rank == 0:
@@ -315,7 +349,7 @@ class stopping:
     """Inside, SIGINT and SIGTERM are noted and the loop ends when it is ready; a second one ends it at once."""
 
     def __init__(self) -> None:
-        self.signal: int | None = None
+        self.signal = 0
 
     def __enter__(self) -> stopping:
         self._former = {}
@@ -325,7 +359,7 @@ class stopping:
         return self
 
     def _note(self, number: int, frame: Any) -> None:
-        if self.signal is not None:
+        if self.signal:
             raise KeyboardInterrupt
         self.signal = number
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from train.loop import Run
 
 
-def examine(run: Run, model: Any) -> str:
+def examine(run: Run) -> str:
     """One or two sentences."""
     engine, torch = run.engine, run.engine.torch
     bad = [name for name, p in run.model.named_parameters() if not finite(engine, p)]

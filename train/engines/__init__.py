@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from train.config import TrainConfig
 from train.errors import UserError
 
 Arrays = dict[str, np.ndarray]
+T = TypeVar("T")
 
 
 def start(config: TrainConfig) -> Engine:
@@ -50,7 +52,7 @@ class Engine:
         return model
 
     def prepare(self, model: Any) -> Any:
-        """What is called in training: the model, compiled and distributed as configured."""
+        """What `loss` is given in training: the model, compiled and distributed as configured."""
         return model
 
     def optimizer(self, model: Any, config: TrainConfig) -> Any:
@@ -68,6 +70,11 @@ class Engine:
         """Token ids on the device."""
         return self.torch.from_numpy(np.ascontiguousarray(ids))
 
+    def feed(self, batches: Any, step: int, number: int) -> tuple[Any, Any]:
+        """Inputs and targets (B, T) of a micro-batch, on the device."""
+        ids, targets = batches.micro(step, number)
+        return self.tensor(ids), self.tensor(targets)
+
     def loss(self, model: Any, ids: Any, targets: Any) -> Any:
         """Cross-entropy per token of (B, T) targets."""
         logits = model(ids)                                                               # (B, T) -> (B, T, V)
@@ -76,7 +83,7 @@ class Engine:
     def autocast(self) -> AbstractContextManager:
         return nullcontext()
 
-    def accumulating(self, model: Any, last: bool) -> AbstractContextManager:
+    def accumulating(self, trained: Any, last: bool) -> AbstractContextManager:
         """Ranks exchange gradients only in the last of several backwards."""
         return nullcontext()
 
@@ -97,13 +104,38 @@ class Engine:
         """Whether gradients are numbers. (In fp16 they may be not, once in a while: the scale goes down.)"""
         return bool(np.isfinite(loss) and np.isfinite(norm))
 
+    def steps_made(self, steps: int) -> int:
+        """How many of the loop's steps the optimizer has made. (In fp16 it leaves some out.)"""
+        return steps
+
+    def state(self) -> dict[str, Any]:
+        """What else makes the next step what it is, as JSON."""
+        return {}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        pass
+
+    # ---- several processes ----------------------------------------------------------------------------------------
+
     def mean(self, value: float) -> float:
         """Of all ranks."""
         return value
 
-    def any(self, value: bool) -> bool:
-        """On any rank."""
+    def most(self, value: int) -> int:
+        """Of all ranks."""
         return value
+
+    def first(self, function: Callable[[], T]) -> T:
+        """What the function gives on rank 0, and is called only there; if it fails there, all ranks end."""
+        return function()
+
+    def in_turn(self, function: Callable[[], T]) -> T:
+        """Called on rank 0, then on all others: what the first has fetched is there for them."""
+        return function()
+
+    def explain(self, error: Exception) -> Exception:
+        """A better one than this, if it can be said what it means."""
+        return error
 
     def close(self) -> None:
         pass
@@ -111,27 +143,37 @@ class Engine:
     # ---- what is kept ---------------------------------------------------------------------------------------------
 
     def weights(self, model: Any) -> Arrays:
-        """Parameters by name, as arrays of this process, a tied one once. (All ranks call this.)"""
-        return {name: self.array(p) for name, p in model.named_parameters()}
+        """Parameters by name, a tied one once. (All ranks call this, and only rank 0 has arrays.)"""
+        return {name: self.gather(p) for name, p in model.named_parameters()}
 
     def moments(self, model: Any, optimizer: Any) -> Arrays:
         """AdamW's means by parameter. (All ranks call this.)"""
-        return {f"{key}.{name}": self.array(optimizer.state[p][key]) for name, p in model.named_parameters()
+        return {f"{key}.{name}": self.gather(optimizer.state[p][key]) for name, p in model.named_parameters()
                 for key in ("exp_avg", "exp_avg_sq") if p in optimizer.state}
 
     def load_weights(self, model: Any, weights: Arrays) -> None:
+        """The weights are rank 0's. (All ranks call this.)"""
         with self.torch.no_grad():
             for name, p in model.named_parameters():
-                p.copy_(self.torch.from_numpy(weights[name]))
+                p.copy_(self.spread(weights.get(name), p))
 
     def load_moments(self, model: Any, optimizer: Any, moments: Arrays, steps: int) -> None:
-        """`steps` is how many the optimizer has made."""
+        """`steps` is how many the optimizer has made; the moments are rank 0's. (All ranks call this.)"""
+        kept = self.first(lambda: set(moments))
         names = {p: name for name, p in model.named_parameters()}
-        order = [names[p] for group in optimizer.param_groups for p in group["params"]]
+        order = [p for group in optimizer.param_groups for p in group["params"]]
         state = {i: {"step": self.torch.tensor(float(steps)),
-                     **{key: self.torch.from_numpy(moments[f"{key}.{name}"]) for key in ("exp_avg", "exp_avg_sq")}}
-                 for i, name in enumerate(order) if f"exp_avg.{name}" in moments}
+                     **{key: self.spread(moments.get(f"{key}.{names[p]}"), p) for key in ("exp_avg", "exp_avg_sq")}}
+                 for i, p in enumerate(order) if f"exp_avg.{names[p]}" in kept}
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+    def gather(self, t: Any) -> Any:
+        """All of a tensor, as rank 0's array; None elsewhere."""
+        return self.array(t)
+
+    def spread(self, array: Any, like: Any) -> Any:
+        """Rank 0's array as a tensor that lies on the ranks as `like` does."""
+        return self.torch.from_numpy(array)
 
     def array(self, t: Any) -> np.ndarray:
         return t.detach().numpy()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import minigrad
 import train.engines as shared
 from train.config import TrainConfig
@@ -12,6 +14,9 @@ class Engine(shared.Engine):
     torch, name = minigrad, "numpy"
 
     def __init__(self, config: TrainConfig) -> None:
+        if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+            raise UserError("torchrun starts several processes, and the numpy engine is one: add --engine torch, or "
+                            "start it by python")
         if config.device not in ("auto", "cpu"):
             raise UserError(f"--device {config.device}: the numpy engine computes on the cpu; --engine torch has "
                             "others")
