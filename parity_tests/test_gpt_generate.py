@@ -360,3 +360,13 @@ def test_wrong_texts_are_named():
                                     (["h"], {"stop_strings": [""]}, "not ''")):
         with pytest.raises((TypeError, ValueError), match=words):
             generate.stream_text(model, tokenizer, prompts, 3, **options)
+
+
+@given(st.integers(1, 17), st.integers(0, 50))
+def test_ids_that_the_tokenizer_has_not_are_never_chosen(n, seed):
+    model = model_of(TINY)
+    minigrad.manual_seed(seed)
+    (ids,) = generate.generate(model, [[0]], 12, Sampling(3.0), vocabulary=n)
+    assert max(ids) < n
+    likeliest = model.eval()(minigrad.tensor([[0]]))[0, -1, :n].argmax().item()
+    assert generate.generate(model, [[0]], 1, vocabulary=n) == [[likeliest]]
