@@ -7,13 +7,16 @@ A block of S is made, used and forgotten, and in backward made again; what is ke
 sum of exponentials, L, with which P = exp(S - L). Causal: a block of queries ends at its own last key, and only the
 last square of it, on the diagonal, needs a mask.
 
+Softmax subtracts each row's largest score, so that no exponential overflows. That is a slow reduction, and where all
+scores of a block are moderate, which one fast pass tells, it is left out. There the mask can be a factor, too.
+
 Letters: B batch, H heads, T queries, S keys, D and E their sizes.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import numpy as np
 
@@ -21,28 +24,38 @@ from . import blas
 from .blocks import BLOCK, each
 from .layout import empty_for
 
-ROWS = 128                                   # queries in a block
+ROWS = 64                                   # queries in a block
+MODERATE = 40.0                              # e^80 is still a number in single precision
 
 
 def attend(q: np.ndarray, k: np.ndarray, v: np.ndarray, scale: float, causal: bool) -> tuple[np.ndarray, np.ndarray]:
     """q (B, H, T, D), k (B, H, S, D), v (B, H, S, E) -> (B, H, T, E), laid out as q is, and L (B, H, T, 1)."""
-    (B, H, T, _), k, v = q.shape, _for_blas(k), _for_blas(v)
-    out = empty_for((B, H, T, v.shape[-1]), q.dtype, q)
-    logs = np.empty((B, H, T, 1), q.dtype)
+    k, v = _for_blas(k), _for_blas(v)
+    out, logs = empty_for((*q.shape[:3], v.shape[3]), q.dtype, q), np.empty((*q.shape[:3], 1), q.dtype)
+    blocks = _blocks(q.shape[2], k.shape[2], causal, q.dtype)
 
     def work(heads: tuple) -> None:
         qs, ks, vs, outs, sums = (a[heads] for a in (q, k, v, out, logs))
-        for rows, keys, later in _blocks(T, k.shape[2], causal):
-            scores = _scores(qs[:, rows] * scale, ks[:, keys], later)
-            top = np.maximum.reduce(scores, -1, keepdims=True)
-            top[top == -math.inf] = 0                                   # a query that looks at nothing gets zeros
-            scores -= top
-            np.exp(scores, out=scores)
-            total = np.add.reduce(scores, -1, keepdims=True)
+        for rows, keys, visible in blocks:
+            scores = np.matmul(qs[:, :, rows] * scale, ks[:, :, keys].mT)
+            top = None
+            if scores.max() < MODERATE and scores.min() > -MODERATE:
+                np.exp(scores, out=scores)
+                if visible is not None:
+                    scores[..., -visible.shape[1]:] *= visible
+            else:
+                _hide(scores, visible)
+                top = np.maximum.reduce(scores, -1, keepdims=True)
+                top[top == -math.inf] = 0                               # a query that looks at nothing gets zeros
+                scores -= top
+                np.exp(scores, out=scores)
+            total = np.matmul(scores, np.ones((scores.shape[-1], 1), q.dtype))
             total[total == 0] = 1
-            np.matmul(scores, vs[:, keys], out=outs[:, rows])
-            outs[:, rows] /= total
-            sums[:, rows] = np.log(total, out=total) + top
+            part = np.matmul(scores, vs[:, :, keys], out=outs[:, :, rows])
+            part /= total
+            np.log(total, out=sums[:, :, rows])
+            if top is not None:
+                sums[:, :, rows] += top
 
     _over_heads(work, q, k)
     return out, logs
@@ -53,47 +66,50 @@ def attend_backward(g: np.ndarray, q: np.ndarray, k: np.ndarray, v: np.ndarray, 
     """The gradients of q, k and v, each laid out as its source is."""
     dq, dk, dv = (empty_for(a.shape, a.dtype, a) for a in (q, k, v))
     g, k, v = _for_blas(g), _for_blas(k), _for_blas(v)
+    blocks = _blocks(q.shape[2], k.shape[2], causal, q.dtype)
+    whole = blocks[0][1].stop == k.shape[2]          # the first block reaches all keys, and need not be added to others
 
     def work(heads: tuple) -> None:
-        qs, ks, vs, gs, os, sums, dqs, dks, dvs = (a[heads] for a in (q, k, v, g, out, logs, dq, dk, dv))
-        blocks = list(_blocks(q.shape[2], k.shape[2], causal))
-        whole = blocks[0][1].stop == k.shape[2]      # the first block reaches all keys, and need not be added to
+        qs, ks, vs, gs, outs, sums, dqs, dks, dvs = (a[heads] for a in (q, k, v, g, out, logs, dq, dk, dv))
         if not whole:
             dks[...] = dvs[...] = 0
-        for i, (rows, keys, later) in enumerate(blocks):
-            scaled, gb = qs[:, rows] * scale, gs[:, rows]
-            p = _scores(scaled, ks[:, keys], later)
-            p -= sums[:, rows]
+        for i, (rows, keys, visible) in enumerate(blocks):
+            scaled, gb, first = qs[:, :, rows] * scale, gs[:, :, rows], whole and i == 0
+            p = np.matmul(scaled, ks[:, :, keys].mT)
+            moderate = p.max() - sums[:, :, rows].min() < 2 * MODERATE
+            if not moderate:
+                _hide(p, visible)
+            p -= sums[:, :, rows]
             np.exp(p, out=p)
-            _product(p.mT, gb, dvs[:, keys], whole and i == 0)
-            ds = np.matmul(gb, vs[:, keys].mT)
-            ds -= np.vecdot(gb, os[:, rows])[..., None]
+            if moderate and visible is not None:
+                p[..., -visible.shape[1]:] *= visible
+            _product(p.mT, gb, dvs[:, :, keys], first)
+            ds = np.matmul(gb, vs[:, :, keys].mT)
+            ds -= np.vecdot(gb, outs[:, :, rows])[..., None]
             ds *= p
-            np.matmul(ds, ks[:, keys], out=dqs[:, rows])
-            dqs[:, rows] *= scale
-            _product(ds.mT, scaled, dks[:, keys], whole and i == 0)
+            part = np.matmul(ds, ks[:, :, keys], out=dqs[:, :, rows])
+            part *= scale
+            _product(ds.mT, scaled, dks[:, :, keys], first)
 
     _over_heads(work, q, k)
     return dq, dk, dv
 
 
-def _blocks(T: int, S: int, causal: bool) -> Iterator[tuple[slice, slice, np.ndarray | None]]:
-    """For each block of queries the keys it looks at, the last block first; causal ones with a mask of what comes later
-    than the query, for the last of those keys."""
+def _blocks(T: int, S: int, causal: bool, dtype: np.dtype) -> list[tuple[slice, slice, np.ndarray | None]]:
+    """For each block of queries the keys it looks at, the last block first; a causal one with 1 for what is visible of
+    the last of those keys, and 0 for what comes later than the query."""
+    blocks = []
     for start in reversed(range(0, T, ROWS)):
         stop = min(start + ROWS, T)
-        if not causal or start >= S:
-            yield slice(start, stop), slice(0, S), None
-        else:
-            end = min(stop, S)
-            yield slice(start, stop), slice(0, end), ~np.tri(stop - start, end - start, dtype=bool)
+        end = min(stop, S) if causal else S
+        visible = np.tri(stop - start, end - start, dtype=dtype) if causal and start < S else None
+        blocks.append((slice(start, stop), slice(0, end), visible))
+    return blocks
 
 
-def _scores(q: np.ndarray, k: np.ndarray, later: np.ndarray | None) -> np.ndarray:
-    scores = np.matmul(q, k.mT)
-    if later is not None:
-        np.copyto(scores[..., k.shape[-2] - later.shape[1]:], -math.inf, where=later)
-    return scores
+def _hide(scores: np.ndarray, visible: np.ndarray | None) -> None:
+    if visible is not None:
+        np.copyto(scores[..., -visible.shape[1]:], -math.inf, where=visible == 0)
 
 
 def _product(a: np.ndarray, b: np.ndarray, out: np.ndarray, first: bool) -> None:
@@ -103,12 +119,12 @@ def _product(a: np.ndarray, b: np.ndarray, out: np.ndarray, first: bool) -> None
         out += np.matmul(a, b)
 
 
-def _over_heads(work, q: np.ndarray, k: np.ndarray) -> None:
-    """work((batch, heads)) for groups of heads whose blocks of scores together are not too large for the cache."""
-    B, H, T, D = q.shape
-    size = min(T, ROWS) * k.shape[2]
-    group = min(max(2 * BLOCK // size, 1), H)
-    items = [(b, slice(h, h + group)) for b in range(B) for h in range(0, H, group)]
+def _over_heads(work: Callable, q: np.ndarray, k: np.ndarray) -> None:
+    """work((batches, heads)) for groups whose blocks of scores together are not too large for the cache."""
+    B, H, T, _ = q.shape
+    group = max(2 * BLOCK // (min(T, ROWS) * k.shape[2]), 1)
+    heads, batches = min(group, H), max(group // H, 1)
+    items = [(slice(b, b + batches), slice(h, h + heads)) for b in range(0, B, batches) for h in range(0, H, heads)]
     with blas.single_threaded():                     # products this small are not worth two of its threads
         each(work, items, B * H * T * k.shape[2])
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..dtypes import get_default_dtype
 from ..graph import Tensor, Variable, new_tensor
+from ..kernels.memory import keep_freed_memory
 from ..modes import Quiet, enable_grad, mode, set_grad_enabled
 from ..refusals import check_inplace
 from ..utils.hooks import RemovableHandle, add_hook
@@ -64,6 +65,7 @@ class Optimizer:
         if isinstance(params, Variable):
             raise TypeError("params argument given to the optimizer should be an iterable of Tensors or dicts, but got "
                             + params.type())
+        keep_freed_memory()
         self.defaults = defaults
         self.state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
         self.param_groups: list[dict[str, Any]] = []
