@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import index as as_index
 
 import numpy as np
@@ -72,10 +72,13 @@ CPU = device("cpu")
 
 
 def check_device(d) -> None:
-    """Everything here lives on the CPU."""
+    """Everything here lives on the CPU. What torch raises for the others depends on how it was built; this is what a
+    build for the CPU raises."""
     if d is not None and d is not CPU and device(d).type != "cpu":
-        raise RuntimeError(f"minigrad runs on the CPU, with NumPy: there is no device {str(device(d))!r} here; use "
-                           "\"cpu\"")
+        d = device(d)
+        error = AssertionError if d.type in ("cuda", "xpu") else RuntimeError
+        raise error(f"Torch not compiled with {d.type.upper()} enabled: minigrad runs on the CPU, with NumPy, and has "
+                    f"no device {str(d)!r}; use \"cpu\"")
 
 
 class layout:
@@ -160,6 +163,18 @@ def as_int(name: str, argument: str, n) -> int:
     if not -2**63 <= n < 2**63:
         raise ValueError("Overflow when unpacking long long")
     return n
+
+
+def _allocated(name: str, make: Callable, size: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Memory from NumPy, and torch's errors where there is not that much."""
+    for place, n in enumerate(size, 1):
+        if n >= 2**63:
+            raise TypeError(f"{name}(): argument 'size' failed to unpack the object at pos {place}: {n} is too large")
+    try:
+        return make(size, dtype)
+    except (MemoryError, ValueError):
+        raise RuntimeError(f"{name}(): not enough memory: you tried to allocate {math.prod(size) * dtype.itemsize} "
+                           "bytes") from None
 
 
 def _size(name: str, given: tuple, options: dict) -> tuple[int, ...]:
@@ -388,16 +403,19 @@ def scalar_tensor(s: float, *, dtype: dtypes.dtype | None = None, **options) -> 
 # ---- filled -----------------------------------------------------------------------------------------------------
 
 def zeros(*size: Ints, dtype: dtypes.dtype | None = None, **options) -> Tensor:
-    return _made("zeros", np.zeros(_size("zeros", size, options), _numpy_dtype("zeros", dtype)), options)
+    array = _allocated("zeros", np.zeros, _size("zeros", size, options), _numpy_dtype("zeros", dtype))
+    return _made("zeros", array, options)
 
 
 def ones(*size: Ints, dtype: dtypes.dtype | None = None, **options) -> Tensor:
-    return _made("ones", np.ones(_size("ones", size, options), _numpy_dtype("ones", dtype)), options)
+    array = _allocated("ones", np.ones, _size("ones", size, options), _numpy_dtype("ones", dtype))
+    return _made("ones", array, options)
 
 
 def empty(*size: Ints, dtype: dtypes.dtype | None = None, **options) -> Tensor:
     """Whatever the memory holds."""
-    return _made("empty", np.empty(_size("empty", size, options), _numpy_dtype("empty", dtype)), options)
+    array = _allocated("empty", np.empty, _size("empty", size, options), _numpy_dtype("empty", dtype))
+    return _made("empty", array, options)
 
 
 def full(size: Sequence[int], fill_value: float, *, dtype: dtypes.dtype | None = None, **options) -> Tensor:
@@ -411,7 +429,10 @@ def full(size: Sequence[int], fill_value: float, *, dtype: dtypes.dtype | None =
 
 
 def filled(name: str, size: tuple[int, ...], value, dtype: np.dtype) -> np.ndarray:
-    return np.full(size, as_scalar(_number(name, "fill_value", value, 2), dtype))
+    value = as_scalar(_number(name, "fill_value", value, 2), dtype)
+    array = _allocated(name, np.empty, size, dtype)
+    array[...] = value
+    return array
 
 
 def _number(name: str, argument: str, x, position: int = 1):

@@ -11,7 +11,7 @@ import numpy as np
 from .. import creation, dtypes
 from ..graph import Variable
 from ..ops.promotion import cast
-from ..ops.shape import clone
+from ..ops.shape import address, clone
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -98,14 +98,24 @@ class Methods:
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
         array = self.numpy()
-        return array.astype(dtype) if dtype is not None and array.dtype != dtype else array.copy() if copy else array
+        if dtype is None or array.dtype == dtype:
+            return array.copy() if copy else array
+        if copy is False:
+            raise ValueError(f"unable to avoid a copy: the tensor holds {array.dtype}, not {np.dtype(dtype)}")
+        return array.astype(dtype)
+
+    def __array_wrap__(self, array: np.ndarray, context=None, return_scalar: bool = False) -> Tensor:
+        """What NumPy's own functions make of tensors is a tensor: np.sin(t), np.add(t, u). Booleans come out as
+        uint8, as in torch."""
+        return creation.from_numpy(array.astype(np.uint8) if array.dtype == bool else np.asarray(array))
 
     def _scalar(self, what: str):
         if self.array.size != 1:
             if what == "bool":
                 raise RuntimeError("Boolean value of Tensor with " + ("no values" if self.array.size == 0 else
                                    "more than one value") + " is ambiguous")
-            raise RuntimeError(f"a Tensor with {self.array.size} elements cannot be converted to Scalar")
+            raise ValueError("only one element tensors can be converted to Python scalars, and this one has "
+                             f"{self.array.size}")
         return self.array.item()
 
     def __bool__(self) -> bool:
@@ -154,11 +164,20 @@ class Methods:
                                "https://github.com/pytorch/pytorch/pull/103001")
         if id(self) in memo:
             return memo[id(self)]
-        new = type(self)(self.array.copy(order="K"), self._leaf)
+        new = type(self)(_within_copied_memory(self.array, memo), self._leaf)
         memo[id(self)] = new
         if self._grad is not None:
             new._grad = copy.deepcopy(self._grad, memo)
         new.__dict__.update(copy.deepcopy({k: v for k, v in self.__dict__.items() if not k.startswith("_")}, memo))
+        return new
+
+    def __copy__(self) -> Tensor:
+        """Another tensor of the same memory."""
+        if not self.is_leaf:
+            raise RuntimeError("Only Tensors created explicitly by the user (graph leaves) can be copied by copy.copy: "
+                               "use clone() or detach()")
+        new = type(self)(self.array, self._leaf)
+        new.__dict__.update(self.__dict__)
         return new
 
     def __reduce_ex__(self, protocol):
@@ -169,6 +188,20 @@ class Methods:
 
     def __dir__(self) -> list[str]:
         return sorted(set(dir(type(self))) | set(self.__dict__))
+
+
+def _within_copied_memory(array: np.ndarray, memo: dict) -> np.ndarray:
+    """The same part of a copy of the whole memory, of which there is one: what shared memory goes on sharing it."""
+    memory = array
+    while isinstance(memory.base, np.ndarray):
+        memory = memory.base
+    in_order = memory.transpose(sorted(range(memory.ndim), key=lambda d: -memory.strides[d]))
+    if not array.size or not in_order.flags.c_contiguous:
+        return array.copy(order="K")
+    key = "memory", id(memory)
+    if key not in memo:
+        memo[key] = np.array(in_order)
+    return np.ndarray(array.shape, array.dtype, memo[key], address(array) - address(memory), array.strides)
 
 
 def _rebuild(cls: type, array: np.ndarray, requires_grad: bool) -> Tensor:

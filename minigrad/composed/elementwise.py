@@ -22,7 +22,6 @@ from ..ops.elementwise import (
     mul,
     neg,
     pow,
-    relu,
     sigmoid,
     sign,
     sin,
@@ -32,6 +31,7 @@ from ..ops.elementwise import (
     true_divide,
     where,
 )
+from ..ops.elementwise import relu as _relu
 from ..ops.logic import (
     bitwise_and,
     bitwise_left_shift,
@@ -106,6 +106,13 @@ from .inplace import inplace
 Number = int | float
 
 # ---- one operand ------------------------------------------------------------------------------------------------
+
+def relu(input: Tensor) -> Tensor:
+    """The greater of the number and 0."""
+    check_tensors("relu", input=input)
+    if input.array.dtype.kind == "b":
+        raise RuntimeError("Boolean inputs not supported for relu")
+    return _relu(input)
 
 
 def positive(input: Tensor) -> Tensor:

@@ -33,7 +33,7 @@ def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, attn
     gets zeros. is_causal: only at keys of its own position and before. enable_gqa: several heads of queries (dimension
     -3) share one of keys and values. The scale is 1 / sqrt(dimension) if none is given."""
     check_tensors("scaled_dot_product_attention", query=query, key=key, value=value)
-    _check_attention(query, key, value, attn_mask, dropout_p)
+    _check_attention(query, key, value, attn_mask, dropout_p, enable_gqa)
     flash = _is_fused(query, key, value, attn_mask, dropout_p, enable_gqa)
     if attn_mask is not None and is_causal and not flash:
         raise RuntimeError("_scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True")
@@ -109,7 +109,7 @@ def _softmax_or_nothing(scores):
     return where(dead, 0.0, softmax_along(where(dead, 0.0, scores), scores.array.ndim - 1))
 
 
-def _check_attention(query, key, value, mask, dropout_p: float) -> None:
+def _check_attention(query, key, value, mask, dropout_p: float, enable_gqa: bool) -> None:
     if min(t.array.ndim for t in (query, key, value)) < 2:
         raise RuntimeError("Expected query, key, and value to all be  at least 2 dimensional, but got query.dim: "
                            f"{query.dim()} key.dim: {key.dim()} and value.dim: {value.dim()} instead.")
@@ -132,6 +132,12 @@ def _check_attention(query, key, value, mask, dropout_p: float) -> None:
     if a[-1] != b[-1] or b[-2] != c[-2]:
         raise RuntimeError(f"query {list(a)}, key {list(b)} and value {list(c)} do not fit: query and key must agree "
                            "in their last dimension, key and value in the one before")
+    if not enable_gqa:
+        try:
+            np.broadcast_shapes(a[:-2], b[:-2], c[:-2])
+        except ValueError:
+            raise RuntimeError(f"The batches and heads of query {list(a)}, key {list(b)} and value {list(c)} must "
+                               "match; that several heads of queries share keys needs enable_gqa=True") from None
 
 
 def _is_fused(query, key, value, mask, dropout_p: float, enable_gqa: bool) -> bool:

@@ -123,6 +123,8 @@ def _shorten(weight: Tensor, rows: np.ndarray, max_norm: float, norm_type: float
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     """For each index, zeros with a 1 at its place"""
     check_tensors("one_hot", input=tensor)
+    if not isinstance(num_classes, int | np.integer):
+        raise TypeError(f"one_hot(): argument 'num_classes' (position 2) must be int, not {type(num_classes).__name__}")
     index = np.asarray(tensor.array, order="C")
     if index.dtype != np.int64:
         raise RuntimeError("one_hot is only applicable to index tensor of type LongTensor.")

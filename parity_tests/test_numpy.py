@@ -1,0 +1,75 @@
+"""NumPy's functions and operators on tensors, and copies of what shares memory, as torch has them."""
+
+from __future__ import annotations
+
+import copy
+import operator
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import minigrad
+
+from .opinfo import Engine, assert_same_output, same_family
+
+ENGINE = Engine(minigrad)
+OPERATORS = [operator.add, operator.sub, operator.mul, operator.truediv, operator.matmul, operator.mod,
+             operator.floordiv, operator.pow, operator.eq, operator.gt]
+FUNCTIONS = [np.sin, np.exp, np.abs, np.isnan, np.negative, np.add.reduce, np.transpose]
+
+
+def outcome(call: Callable, *args: Any) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")                         # torch's protocols are older than NumPy 2
+        try:
+            return call(*args)
+        except Exception as error:  # judged by its class
+            return error
+
+
+def agree(call: Callable, *args: Any) -> None:
+    expected, actual = outcome(call, *args), outcome(call, *ENGINE.convert(list(args), {}))
+    if isinstance(expected, Exception):
+        assert isinstance(actual, Exception) and same_family(actual, expected), (actual, expected)
+    elif isinstance(expected, np.ndarray):
+        np.testing.assert_array_equal(actual, expected, strict=True)
+    else:
+        assert_same_output(ENGINE, actual, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.int64])
+@pytest.mark.parametrize("requires_grad", [False, True])
+@pytest.mark.parametrize("op", OPERATORS, ids=lambda op: op.__name__)
+def test_operators_with_arrays(op: Callable, requires_grad: bool, dtype: torch.dtype) -> None:
+    """To the left of the sign, and to its right. minigrad also takes some of what torch refuses, as if the array were a
+    tensor."""
+    t = torch.tensor([1, 2, 3], dtype=dtype, requires_grad=requires_grad and dtype.is_floating_point)
+    array = np.array([3.0, 2.0, 1.0])
+    for pair in ((t, array), (array, t)):
+        if not isinstance(outcome(op, *pair), Exception):
+            agree(op, *pair)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda f: f"{f.__name__}{getattr(f, '__self__', '')}")
+def test_functions_of_tensors(function: Callable) -> None:
+    for t in (torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor(2.0), torch.tensor([1, -2])):
+        agree(function, t)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, copy.copy], ids=lambda f: f.__name__)
+def test_copies(copied: Callable) -> None:
+    """What shared memory goes on sharing it, at the same places; deepcopy leaves the originals alone."""
+    for engine in (torch, minigrad):
+        base = engine.arange(12.0).reshape(3, 4)
+        column, row = base[:, 1], base[2]
+        x, y, z = [copied(t) for t in (base, column, row)] if copied is copy.copy else copied([base, column, row])
+        x[2, 1] = -1
+        assert y[2].item() == z[1].item() == -1
+        assert y.stride() == (4,)
+        assert base[2, 1].item() == (-1 if copied is copy.copy else 9)
+        with pytest.raises(RuntimeError):
+            copy.deepcopy(engine.ones(2, requires_grad=True) * 2)
