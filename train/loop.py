@@ -91,6 +91,7 @@ class Run:
 
         self.model = engine.build(self.shape, config.seed, config.activation_checkpointing)
         self.step, self.evaluated, self.best = 0, -1, None            # best: (validation loss, step)
+        self.drawn = time.monotonic()
         if checkpoint:
             engine.load_weights(self.model, checkpoint.weights() if engine.rank == 0 else {})
             self.step, self.evaluated = checkpoint.step, checkpoint.state["evaluated"]
@@ -202,7 +203,8 @@ class Run:
             checkpoints.prune(self.folder, self.config.keep, self.best and self.best[1])
             best = self.folder / "checkpoints" / f"step-{self.best[1] if self.best else self.step:08d}"
             checkpoints.publish(self.folder, best if best.exists() else path)
-            self.draw()
+            if last or time.monotonic() - self.drawn > 60:
+                self.draw()
         except DiskError as error:
             kept = checkpoints.found(self.folder)
             advice = f"{error}. The newest that is kept is {kept[0].name if kept else 'none'}"
@@ -256,15 +258,18 @@ class Run:
     def check_same(self, checkpoint: checkpoints.Checkpoint) -> None:
         """A run is resumed as what it was."""
         changed = differences(checkpoint.state["config"], to_dict(self.config))
-        if checkpoint.state["model"] != self.shape.to_dict() and not changed:
-            changed.append(f"the model was {checkpoint.state['model']} and is {self.shape.to_dict()}")
-        if checkpoint.state["data"] != self.corpus.fingerprint and not changed:
-            changed.append(f"the tokens of {self.config.data} are not those that it was trained on")
+        if not changed and checkpoint.state["data"] != self.corpus.fingerprint:
+            changed = [f"the tokens of {self.config.data} are not those that it was trained on"]
+        if not changed:
+            model, old = self.shape.to_dict(), checkpoint.state["model"]
+            changed = [f"the model's {key} was {old.get(key)!r} and is {value!r}" for key, value in model.items()
+                       if old.get(key) != value]
         if changed:
             raise UserError(f"{checkpoint.path} is of another configuration: {'; '.join(changed)}. Resume without "
                             "these changes, or start a new run with another --out")
 
     def draw(self) -> None:
+        self.drawn = time.monotonic()
         with contextlib.suppress(OSError):                   # a picture can be drawn again from metrics.jsonl
             metrics.plot(self.folder / "loss.png", {self.folder.name: metrics.read(self.metrics.path)}, self.references)
 
