@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --constraint constraints.txt
-COMPILE := $(BIN)/python -m compileall -q minigrad      # so that the first import is as quick as the others
+COMPILE := $(BIN)/python -m compileall -q minigrad gpt train    # so that the first import is as quick as the others
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 .PHONY: help train test test-deep lint bench clean distclean
@@ -14,8 +14,8 @@ PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist wo
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
-train: $(VENV)/.run  ## install what NumPy needs (no torch) and watch a network learn
-	@$(BIN)/python examples/spiral.py
+train: $(VENV)/.run  ## install what NumPy needs (no torch) and train a small GPT on Python's documentation
+	@$(BIN)/python -m train pretrain --config examples/first.toml
 
 test: $(VENV)/.test  ## install torch, the oracle, and run the tests
 	@$(PYTEST)

@@ -159,8 +159,8 @@ def in_a_process(config: TrainConfig, resume: bool) -> int:
         return child
     status = 1
     try:
-        sys.stdout = sys.stderr = open(os.devnull, "w")
-        status = 0 if pretrain(config, resume).finished else 3
+        with open(os.devnull, "w") as sys.stdout:
+            status = 0 if pretrain(config, resume).finished else 3
     finally:
         os._exit(status)
 
@@ -238,7 +238,7 @@ def test_torch_resumes_to_the_bit_too():
 
 def pretrain_until(step: int, config: TrainConfig) -> None:
     """SIGTERM before step `step`."""
-    train_step, count = loop.Run.train_step, 0
+    train_step = loop.Run.train_step
 
     def counted(self, model):
         if self.step == step - 1:
@@ -283,7 +283,7 @@ def test_a_full_disk_costs_checkpoints_not_the_run(full, file):
         patch.setattr(checkpoints, "save_arrays", maybe(arrays))
         patch.setattr(checkpoints, "save_json", maybe(save_json))
         if 4 in full:                                      # the last one: an error, and a way on
-            with pytest.raises(DiskError, match="No space left on device.*make room, and go on with --resume run"):
+            with pytest.raises(DiskError, match=r"No space left on device.*make room, and go on with --resume run"):
                 pretrain(config)
         else:
             pretrain(config)

@@ -72,7 +72,7 @@ class TrainConfig:
     eval_every: int = free(100, "steps between evaluations", group="what is seen and kept")
     eval_windows: int = setting(64, "windows of each evaluation, the same ones every time")
     sample_every: int = free(500, "steps between samples; 0 prints none")
-    sample_prompt: str = free("The ", "what samples begin with")
+    sample_prompt: str = free("The", "what samples begin with")
     sample_tokens: int = free(60, "length of samples")
     temperature: float = free(0.8, "of samples; 0 takes the most likely token")
     top_k: int = free(40, "samples come from the most likely k tokens; 0 from all")

@@ -343,7 +343,8 @@ class Run:
             self.say(f"best validation loss {self.best[0]:.3f} at step {self.best[1]}{beside}: "
                      f"perplexity {math.exp(min(self.best[0], 700)):.1f}")
         self.say(f"written to {self.folder}: model.safetensors (the best), checkpoints/, metrics.jsonl, loss.png. "
-                 f"Next:\n    python -m gpt generate --model {self.folder} --prompt \"{self.config.sample_prompt}\"")
+                 f"Next:\n    python -m gpt generate --model {self.folder} --prompt \"{self.config.sample_prompt}\" "
+                 "--temperature 0.8 --stream")
 
 
 class Diverged(Exception):
