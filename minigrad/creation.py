@@ -557,7 +557,7 @@ def _too_many(name: str, given: tuple):
 def linspace(start: float, end: float, steps: int, *, dtype: dtypes.dtype | None = None, **options) -> Tensor:
     """So many numbers from start to end, evenly spaced."""
     dtype = _numpy_dtype("linspace", dtype)
-    return _made("linspace", _spaced("linspace", start, end, steps, dtype).astype(dtype, copy=False), options)
+    return _made("linspace", _spaced("linspace", start, end, steps, dtype, dtype).astype(dtype, copy=False), options)
 
 
 def logspace(start: float, end: float, steps: int, base: float = 10.0, *, dtype: dtypes.dtype | None = None,
@@ -565,12 +565,13 @@ def logspace(start: float, end: float, steps: int, base: float = 10.0, *, dtype:
     """base to the power of so many evenly spaced numbers."""
     dtype = _numpy_dtype("logspace", dtype)
     with np.errstate(all="ignore"):
-        array = np.power(float(base), _spaced("logspace", start, end, steps, np.dtype(float))).astype(dtype)
+        array = np.power(float(base), _spaced("logspace", start, end, steps, dtype, np.dtype(float))).astype(dtype)
     return _made("logspace", array, options)
 
 
-def _spaced(name: str, start, end, steps, dtype: np.dtype) -> np.ndarray:
-    """Counted from the start in the first half, from the end in the second, so that both ends are exact."""
+def _spaced(name: str, start, end, steps, wanted: np.dtype, dtype: np.dtype) -> np.ndarray:
+    """Counted from the start in the first half, from the end in the second, so that both ends are exact; in `dtype`,
+    for a result that is wanted in another."""
     ends = {"start": start, "end": end}
     for k, x in ends.items():
         if isinstance(x, Variable) and x.array.ndim:
@@ -579,6 +580,8 @@ def _spaced(name: str, start, end, steps, dtype: np.dtype) -> np.ndarray:
     count = as_int(name, "steps", steps)
     if count < 0:
         raise RuntimeError("number of steps must be non-negative")
+    if count > 1 and wanted.kind == "b":
+        raise NotImplementedError(f'"{name}_cpu" not implemented for \'Bool\'')
     if count == 1:
         ends["end"] = start
     real = dtype if dtype.kind == "f" else np.dtype(np.float64)

@@ -638,7 +638,7 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
         raise RuntimeError("torch.take_along_dim(): dtype of indices should be Long but got "
                            f"{indices.dtype.tensor_type}")
     if dim is None:
-        return gather(flatten(input), 0, flatten(indices))
+        return gather(input.view(-1), 0, indices.view(-1))           # which refuses what has no such view
     if input.array.ndim != indices.array.ndim:
         raise RuntimeError("torch.take_along_dim(): input and indices should have the same number of dimensions, but "
                            f"got {input.array.ndim} dimensions for input, and {indices.array.ndim} dimensions for "

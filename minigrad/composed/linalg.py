@@ -14,7 +14,7 @@ from ..names import composite, named
 from ..ops.elementwise import _where, add, mul
 from ..ops.elementwise import abs as absolute
 from ..ops.matmul import matrix_product
-from ..ops.promotion import cast
+from ..ops.promotion import cast, refuse
 from ..ops.reduce import dim_of, dims_of, max_over, min_over, sum_over
 from ..ops.shape import basic_index, diagonal_view, permute_dims, reshape_to
 from ..ops.svd import singular_values
@@ -255,6 +255,7 @@ def trace(input: Tensor) -> Tensor:
     require_tensor("trace", input)
     if input.array.ndim != 2:
         raise RuntimeError(f"trace: expected a matrix, but got tensor with dim {input.array.ndim}")
+    refuse("trace", "b", input)
     if input.array.dtype.kind != "f":
         input = cast(input, np.dtype(np.int64))
     return sum_over(diagonal_view(input, 0, 0, 1), (0,), False)
@@ -649,8 +650,9 @@ def norm(input: Tensor, p: float | str | None = "fro", dim: int | Sequence[int] 
     if input.array.dtype.kind != "f" and dtype is None:
         raise RuntimeError("norm(): input dtype should be either floating point or complex. Got "
                            f"{input.dtype.tensor_type} instead.")
-    if p == "nuc":
-        return matrix_norm(input, p, (-2, -1) if dim is None or dim == () else dim, keepdim, dtype=dtype)
+    if p == "nuc" or p == "fro" and isinstance(dim, list | tuple) and len(dim) > 2:
+        dim = range(input.array.ndim) if dim is None else (dim,) if isinstance(dim, int) else dim
+        return matrix_norm(input, p, tuple(dim), keepdim, dtype=dtype)      # which refuses what are not two dimensions
     return reduce.linalg_vector_norm(input, 2 if p in ("fro", None) else p, dim, keepdim, dtype=dtype)
 
 

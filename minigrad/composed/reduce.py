@@ -15,6 +15,7 @@ from ..kernels.layout import arranged
 from ..modes import mode as modes
 from ..names import composite, named
 from ..ops.elementwise import _where
+from ..ops.fused import fused
 from ..ops.index import index_at
 from ..ops.logic import check_tensors, isnan, logical_not
 from ..ops.norm import norm_over
@@ -85,6 +86,8 @@ def _as(dtype: dtypes.dtype | None, x: Tensor, integers: bool = False) -> Tensor
     if dtype is None:
         return cast(x, np.dtype(np.int64)) if integers and x.array.dtype.kind in "bui" else x
     wanted = dtypes.to_numpy(dtype)
+    if integers and wanted.kind != "f" and modes.grad and x.requires_grad:
+        raise RuntimeError(f"Autograd not support dtype: {dtype.tensor_type}")
     return x if x.array.dtype == wanted else cast(x, wanted)
 
 
@@ -137,8 +140,6 @@ def mean(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: dtype
 @reduction
 def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: dtypes.dtype | None = None) -> Tensor:
     x = _as(dtype, input, integers=True)
-    if x.array.dtype.kind != "f" and modes.grad and input.requires_grad:
-        raise RuntimeError(f"Autograd not support dtype: {x.dtype.tensor_type}")
     if dim is None:
         return named(prod_along(reshape_to(x, (x.array.size,)), 0, False), "ProdBackward0")
     return prod_along(x, dim_of(dim, x.array.ndim), keepdim)
@@ -334,14 +335,20 @@ all, any = _quantified("all", np.all), _quantified("any", np.any)
 
 # ---- running along a dimension ----------------------------------------------------------------------------------
 
+def _running(name: str, dtype: dtypes.dtype | None, x: Tensor) -> Tensor:
+    if dtype is dtypes.bool:
+        raise NotImplementedError(f'"{name}_out_cpu" not implemented for \'Bool\'')
+    return _as(dtype, x, integers=True)
+
+
 @reduction
 def cumsum(input: Tensor, dim: int, *, dtype: dtypes.dtype | None = None) -> Tensor:
-    return cumsum_along(_as(dtype, input, integers=True), dim_of(dim, input.array.ndim))
+    return cumsum_along(_running("cumsum", dtype, input), dim_of(dim, input.array.ndim))
 
 
 @reduction
 def cumprod(input: Tensor, dim: int, *, dtype: dtypes.dtype | None = None) -> Tensor:
-    return cumprod_along(_as(dtype, input, integers=True), dim_of(dim, input.array.ndim))
+    return cumprod_along(_running("cumprod", dtype, input), dim_of(dim, input.array.ndim))
 
 
 @reduction
@@ -492,6 +499,11 @@ def _median_index(x: np.ndarray, dim: int, skip_nan: bool) -> np.ndarray:
     return index if skip_nan else np.where(numbers < n, np.argmax(nan, dim, keepdims=True), index)
 
 
+@fused(sum_all)                                              # for the sake of its derivative, which is empty, too
+def _median_of_nothing(input):
+    return np.asarray(math.nan).astype(input.dtype)          # as an integer, what the processor makes of NaN
+
+
 def _median(name: str, result: type, skip_nan: bool) -> Callable:
     @composite(f"{name.title()}Backward1")
     def along(input, dim, keepdim):
@@ -501,12 +513,11 @@ def _median(name: str, result: type, skip_nan: bool) -> Callable:
     @reduction
     def median(input: Tensor, dim: int | None = None, keepdim: bool = False):
         """The middle element, the lower one of two; along a dimension with its index."""
+        if dim is None and not input.array.size:
+            return named(_median_of_nothing(input), f"{name.title()}Backward0")
         refuse("median_cpu", "b", input)
         if dim is not None:
             return along(input, dim, keepdim)
-        if not input.array.size:
-            return new_tensor(np.asarray(math.nan if input.array.dtype.kind == "f" else np.iinfo(np.int64).min,
-                                         input.array.dtype))
         place = _median_index(input.array.reshape(-1), 0, skip_nan)
         return named(element_at(input, place.item()), f"{name.title()}Backward0")
     median.__name__ = median.__qualname__ = name

@@ -161,7 +161,9 @@ def reshape(input: Tensor, shape: Sequence[int]) -> Tensor:
     """A view if the layout allows it, else a copy."""
     require_tensor("reshape", input)
     out = reshape_to(input, infer_size(_tuple("reshape", "shape", shape), input.array.size))
-    return out if out._view is not None else named(out, "UnsafeView")
+    if out._view is None:
+        return named(out, "UnsafeView")
+    return out if input.array.flags.c_contiguous else named(out, "ReshapeAlias")
 
 
 def reshape_as(input: Tensor, other: Tensor) -> Tensor:

@@ -169,7 +169,7 @@ _POWERS = {2: lambda x: x * x, 3: lambda x: x * x * x, 0.5: np.sqrt, 1: np.copy,
 
 @primitive("PowBackward2", exponent=lambda g, base, exponent, out: _exponent_slope(g, base, exponent, out))
 def _number_pow(base, exponent):
-    return np.power(base, exponent)
+    return _negative_powers(base, exponent) if base.dtype.kind == "i" else np.power(base, exponent)
 
 
 def pow(input, exponent):

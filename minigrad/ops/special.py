@@ -51,13 +51,13 @@ _logit = _of_reals("logit", lambda x: np.log(x / (1 - x)),
                    lambda g, input: where((input < 0) | (input > 1), math.nan, g / (input * (1 - input))))
 
 
-def _sinc(x):
-    """sin(pi x) / (pi x), and 1 at 0."""
-    nonzero = where(x == 0, 1.0, x) * PI
-    return where(x == 0, 1.0, sin(nonzero) / nonzero)
+def _sinc_slope(g, input):
+    """0 at 0, and there, as in torch, without a derivative of its own: that one is NaN."""
+    x = input * PI
+    return where(input == 0, 0.0, g * ((x * cos(x) - sin(x)) / (x * input)))
 
 
-sinc = _of_reals("sinc", np.sinc, of=_sinc)
+sinc = _of_reals("sinc", np.sinc, _sinc_slope)
 
 
 @fused(lambda input: where(input == 0, 0.0, _pow_number(where(input == 0, 1.0, input), 0.5)), name="Sqrt")
@@ -115,7 +115,7 @@ def _round_decimals(input, decimals):
 
 def round(input, *, decimals: int | None = None):
     """To the nearest integer, or to so many decimals; what lies half-way goes to the even neighbour."""
-    refuse("round_vml_cpu", "b" if decimals is None or decimals == 0 else "biu", input)
+    refuse("round_cpu" if decimals else "round_vml_cpu", "b" if decimals is None else "biu", input)
     return _round(input) if decimals is None else _round_decimals(input, decimals)
 
 
@@ -194,7 +194,10 @@ def _fmod(input, other):
 
 @fused(lambda input, other: input - other * _div_floor(input, other), "input", "other", name="Remainder")
 def _remainder(input, other):
-    return np.remainder(input, other)
+    if input.dtype.kind != "f":
+        return np.remainder(input, other)
+    rest = np.fmod(input, other)                             # np.remainder would give a zero the divisor's sign
+    return np.where((rest != 0) & ((rest < 0) != (other < 0)), rest + other, rest)
 
 
 @primitive("Atan2Backward0",

@@ -29,7 +29,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if x.dtype != w.dtype:
         raise RuntimeError(f"expected m1 and m2 to have the same dtype, but got: {input.dtype.alias} != "
                            f"{weight.dtype.alias}")
-    if x.dtype.kind == "b":
+    if x.dtype.kind == "b" and len(w) and math.prod(x.shape[:-1]) and (w.size or bias is not None):
         raise NotImplementedError("\"addmm_impl_cpu_\" not implemented for 'Bool'")
     if bias is None:
         out = affine(input, weight, None)

@@ -430,7 +430,7 @@ def smooth_l1_loss(input: Tensor, target: Tensor, size_average: bool | None = No
 def _huber(input, target, delta, reduction):
     difference = sub(input, target)
     size = abs(difference)
-    return reduced(where(size <= delta, 0.5 * (difference * difference), delta * (size - 0.5 * delta)), reduction)
+    return reduced(where(size < delta, 0.5 * (difference * difference), delta * (size - 0.5 * delta)), reduction)
 
 
 def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0,

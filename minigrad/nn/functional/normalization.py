@@ -123,7 +123,9 @@ def rms_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | No
     else:
         x, weight = promoted(_rms_norm(x, dims, None, eps), weight)
         x = x * weight
-    return x if dtype != np.float16 else cast(x, dtype)
+    if dtype == np.float16:
+        return cast(x, dtype)
+    return x if np.empty_like(input.array).flags.c_contiguous else named(x, "Clone")     # where torch's product is not
 
 
 @kernel("NativeGroupNorm")
