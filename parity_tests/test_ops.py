@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, note, settings
+from hypothesis import assume, given, note, settings
 from hypothesis import strategies as st
 
 import minigrad
 
 from .opinfo import (
     OPS,
+    TOLERANCE,
     TORCH,
     VALUES_UNDEFINED,
     Engine,
@@ -76,8 +77,42 @@ def agree(name: str, call: Call) -> tuple[tuple[Any, list], tuple[Any, list]] | 
         return None
     if isinstance(actual, Exception):
         raise actual
-    assert_same_output(ENGINE, actual, expected, check_values=name not in VALUES_UNDEFINED)
+    try:
+        assert_same_output(ENGINE, actual, expected, check_values=name not in VALUES_UNDEFINED)
+    except AssertionError:
+        assert_same_output(ENGINE, actual, expected, check_values=False)
+        if not no_further_from_the_truth(actual, expected, name, call):
+            raise
     return mine, theirs
+
+
+def in_double(x: Any) -> Any:
+    """A call's arguments, floating-point tensors and dtypes as float64."""
+    if isinstance(x, torch.Tensor):
+        return x.detach().double() if x.is_floating_point() else x
+    if isinstance(x, torch.dtype):
+        return torch.float64 if x.is_floating_point else x
+    if isinstance(x, dict):
+        return {k: in_double(v) for k, v in x.items()}
+    return type(x)(map(in_double, x)) if type(x) in (list, tuple) else x
+
+
+def no_further_from_the_truth(actual: Any, expected: Any, name: str, call: Call) -> bool:
+    """Where float16 or float32 cancels, torch is off by more than any tolerance (the layer norm of one number is
+    3e-5, a loss of 4.5e-4 comes out as 0). So the two may differ there if every value of ours is at most one unit in
+    the last place away from what torch computes in float64, or as near to it as torch's own."""
+    ours, theirs = ENGINE.leaves([actual]), TORCH.leaves([expected])
+    truth = TORCH.leaves([outcome(TORCH, name, in_double(call))[0]])
+    if [t.shape for t in truth] != [t.shape for t in theirs]:
+        return False
+    for a, e, t in zip(map(values, ours), map(values, theirs), map(values, truth), strict=True):
+        if e.dtype not in (np.float16, np.float32) and (a != e).any():
+            return False
+        with np.errstate(all="ignore"):
+            allowed = np.maximum(abs(e.astype(float) - t), np.spacing(abs(t).astype(a.dtype)).astype(float))
+            if not ((a == e) | (np.isnan(a) & np.isnan(e)) | (abs(a.astype(float) - t) <= allowed)).all():
+                return False
+    return True
 
 
 def test_the_table_has_one_row_for_every_op() -> None:
@@ -119,7 +154,9 @@ def test_gradients(row: Row, data: st.DataObject) -> None:
     if grads is None:
         return
     my_grads = ENGINE.grad([a for a, _ in outs], my_inputs, seeds, create_graph=True)
-    compare_grads(my_grads, grads, "gradient of input")
+    # what was computed in a shorter dtype (dtype=float32) is rounded to it on its way back, too
+    tolerance = max(TOLERANCE[values(e).dtype] for _, e in outs)
+    compare_grads(my_grads, grads, "gradient of input", tolerance=tolerance)
 
     twice = [k for k, g in enumerate(grads) if g is not None and g.requires_grad]
     if not twice:
@@ -134,7 +171,17 @@ def test_gradients(row: Row, data: st.DataObject) -> None:
         if live
         else (None,) * len(inputs)
     )
-    compare_grads(my_second, second, "second-order gradient of input", none_is_zero=True)
+    compare_grads(my_second, second, "second-order gradient of input", none_is_zero=True, tolerance=tolerance)
+
+
+def kills_torch(name: str, call: Call) -> bool:
+    """The least integer divided by -1 is out of range. Where torch cuts the quotient off, it leaves the division of
+    int32 and int64 to the processor, which ends the process (SIGFPE)."""
+    (x, y, *_), options = call if len(call[0]) > 1 else ((0, 0), {})
+    return name == "div" and options.get("rounding_mode") == "trunc" and any(
+        isinstance(t, torch.Tensor) and t.dtype in (torch.int32, torch.int64) and (t == torch.iinfo(t.dtype).min).any()
+        for t in (x, y)
+    ) and bool((torch.as_tensor(y) == -1).any())
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.elementwise], ids=lambda row: row.name)
@@ -142,7 +189,9 @@ def test_gradients(row: Row, data: st.DataObject) -> None:
 @given(st.data())
 def test_special_values(row: Row, data: st.DataObject) -> None:
     """nan, infinities, both zeros and integer extremes come out as torch's, the sign of a zero included."""
-    both = agree(row.name, data.draw(calls(row, special=True)))
+    call = data.draw(calls(row, special=True))
+    assume(not kills_torch(row.name, call))
+    both = agree(row.name, call)
     if both is None:
         return
     for a, e in zip(ENGINE.leaves([both[0][0]]), TORCH.leaves([both[1][0]]), strict=True):
