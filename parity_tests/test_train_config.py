@@ -26,8 +26,8 @@ def test_the_ends_of_a_schedule_are_exact(run, lr, min_lr, start_lr, schedule):
     assert at(max(warmup - 1, 0)) == pytest.approx(lr, rel=1e-15)
     if warmup > 1:
         assert at(0) == pytest.approx(start_lr + (lr - start_lr) / warmup, rel=1e-12)
-    if warmup < steps and not (warmup == steps - 1 == 0):
-        assert at(steps - 1) == (lr if schedule == "constant" else min_lr)
+    if warmup < steps:
+        assert at(steps - 1) == at(steps) == (lr if schedule == "constant" else min_lr)
 
 
 @given(RUNS, RATES, RATES)

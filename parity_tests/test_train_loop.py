@@ -253,8 +253,7 @@ def pretrain_until(step: int, config: TrainConfig) -> None:
 
 # ---- disks, damage, others -------------------------------------------------------------------------------------------
 
-@given(st.sets(st.integers(0, 4)), st.integers(0, 2))
-@settings(max_examples=10)
+@pytest.mark.parametrize("full, file", [({1, 3}, 0), ({0, 1, 4}, 1), ({2}, 2), ({4}, 2)])
 def test_a_full_disk_costs_checkpoints_not_the_run(full, file):
     """Each write of a checkpoint of some saves fails; what was kept stays, and the run ends as if nothing had been."""
     saves, written = [-1], [0]
@@ -274,9 +273,6 @@ def test_a_full_disk_costs_checkpoints_not_the_run(full, file):
             real(what, path, *rest)
         return failing
 
-    import shutil
-    shutil.rmtree("run", ignore_errors=True)
-    Path("text.txt").write_text(TEXT)
     config = replace(SMALL, out="run", keep=9)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(checkpoints, "write", counted)
@@ -452,3 +448,15 @@ def test_misuse_is_a_line(capsys):
     assert not Path("runs").exists()
     with pytest.raises(UserError, match="no such folder"):
         pretrain(replace(SMALL, out="x"), resume=True)
+
+
+def test_compare_shows_both_curves(capsys):
+    flags = [f for name in ("tokenizer", "context_length", "emb_dim", "n_heads", "n_layers", "batch_size", "data")
+             for f in ("--" + name.replace("_", "-"), str(getattr(SMALL, name)))]
+    assert main(["compare", *flags, "--steps", "6", "--out", "both"]) == 0
+    said = capsys.readouterr().out
+    assert "largest difference of the loss: " in said and "largest difference of the val_loss: " in said
+    assert Path("both/compare.png").read_bytes().startswith(b"\x89PNG")
+    differences = [float(line.split()[5].rstrip(",")) for line in said.splitlines() if line.startswith("largest")]
+    assert max(differences) < 1e-4
+    assert main(["compare", *flags, "--out", "both"]) == 2

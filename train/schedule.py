@@ -18,9 +18,9 @@ def learning_rate(step: int, *, steps: int, lr: float, min_lr: float = 0.0, star
     last_warm = max(warmup - 1, 0)
     if schedule == "constant" or step <= last_warm:
         return lr
-    progress = min((step - last_warm) / (steps - 1 - last_warm), 1.0)
-    if progress == 1.0:
+    if step >= steps - 1:
         return min_lr                              # exactly, not to rounding
+    progress = (step - last_warm) / (steps - 1 - last_warm)
     if schedule == "linear":
         return lr + (min_lr - lr) * progress
     return min_lr + (lr - min_lr) * (1 + math.cos(math.pi * progress)) / 2

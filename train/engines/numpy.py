@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import minigrad
 import train.engines as shared
@@ -27,3 +28,8 @@ class Engine(shared.Engine):
             raise UserError("--compile is for --engine torch: NumPy has nothing to compile")
         if config.threads:
             minigrad.set_num_threads(config.threads)
+
+    def loss(self, model: Any, ids: Any, targets: Any) -> Any:
+        """The head and the loss as one op, which never holds all (B, T, V) logits."""
+        x = model.features(ids).flatten(0, 1)                                    # (B, T) -> (B, T, C) -> (B T, C)
+        return minigrad.nn.functional.linear_cross_entropy(x, model.out_head.weight, targets.flatten())
