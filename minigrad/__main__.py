@@ -55,17 +55,20 @@ def _run_path(path: str, argv: list[str]) -> int:
         return _complain(f"can't open file {path!r}: no such file")
     if os.path.isdir(path) and not os.path.exists(os.path.join(path, "__main__.py")):
         return _complain(f"can't run {path!r}: it is a folder without a __main__.py")
-    sys.argv = argv
-    if os.path.isdir(path) or not path.endswith((".py", ".pyw")) and _is_archive(path):
-        del sys.path[0]                                         # the current folder; run_path puts the path there
+    sys.argv, folder = argv, os.path.isdir(path)
+    if not folder and not path.endswith((".py", ".pyw")) and _is_archive(path):
+        del sys.path[0]                                         # the current folder; run_path puts the archive there
         return _guarded(lambda: runpy.run_path(path, run_name="__main__"))
+    if folder:
+        path = os.path.join(os.path.abspath(path), "__main__.py")
     try:
         with open(path, "rb") as file:
             source = file.read()
     except OSError as error:
         return _complain(f"can't open file {path!r}: {error.strerror}")
     sys.path[0] = os.path.dirname(os.path.realpath(path))
-    return _exec(lambda: compile(source, path, "exec", dont_inherit=True), "script", os.path.abspath(path), None,
+    return _exec(lambda: compile(source, path, "exec", dont_inherit=True), "script", os.path.abspath(path),
+                 "" if folder else None,
                  __file__=path, __loader__=SourceFileLoader("__main__", path), __cached__=None)
 
 
@@ -87,7 +90,8 @@ def _run_module(name: str, args: list[str]) -> int:
 
 def _run_code(code: str, name: str, argv: list[str]) -> int:
     sys.argv, sys.path[0] = argv, ""
-    return _exec(lambda: compile(code, name, "exec", dont_inherit=True))
+    names = {"__file__": name} if name == "<stdin>" else {}
+    return _exec(lambda: compile(code, name, "exec", dont_inherit=True), **names)
 
 
 def _exec(code: CodeType | Callable[[], CodeType], kind: str = "", name: str = "", package: str | None = None,

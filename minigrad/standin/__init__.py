@@ -232,7 +232,10 @@ def as_torch() -> ModuleType:
                            "more: call minigrad.as_torch() before anything imports torch, or run the program by "
                            "`python -m minigrad`")
     sys.meta_path.insert(0, _finder)
-    return import_module("torch")
+    torch = import_module("torch")
+    for module in ("return_types", "torch_version"):           # their classes are met without their names
+        import_module(f"torch.{module}")
+    return torch
 
 
 def load_ipython_extension(ipython) -> None:

@@ -55,8 +55,5 @@ class TorchVersion(str):
     def __eq__(self, other) -> bool:
         return self._compare(other, "__eq__")
 
-    def __ne__(self, other) -> bool:
-        return self._compare(other, "__ne__")
-
     def __hash__(self) -> int:
         return str.__hash__(self)
