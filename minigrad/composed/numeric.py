@@ -370,6 +370,9 @@ class _Memory:
     def nbytes(self) -> int:
         return self._array.nbytes
 
+    def __sizeof__(self) -> int:
+        return object.__sizeof__(self) + self._array.nbytes
+
     def data_ptr(self) -> int:
         return self._array.ctypes.data
 
