@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import pickle
+import random
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -305,6 +306,8 @@ def compute(name: str, engine: str, path: Path) -> None:
     import torch
     torch.set_num_threads(1)
     torch.manual_seed(0)
+    random.seed(0)
+    np.random.seed(0)
     out, owner = CASES[name][0]()
     results, loss = [], 0.0
     for x in _leaves(out):
