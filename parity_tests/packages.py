@@ -430,7 +430,7 @@ def write(results: list[Result]) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m parity_tests.packages", description=__doc__.partition("\n")[0])
-    parser.add_argument("--folder", type=Path, default=ROOT / "build" / "packages", 
+    parser.add_argument("--folder", type=Path, default=ROOT / "build" / "packages",
                         help="where the packages are, or go")
     parser.add_argument("--only", help="cases, by name, separated by commas; the document stays as it is")
     parser.add_argument("--run", choices=CASES, help=argparse.SUPPRESS)
