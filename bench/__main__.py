@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 
-from bench import decode, ops, train
+from bench import decode, ops, profile, train
 
 
 def main() -> None:
@@ -14,6 +14,7 @@ def main() -> None:
     ops.add_parser(commands)
     train.add_parser(commands)
     decode.add_parser(commands)
+    profile.add_parser(commands)
     args = parser.parse_args()
     if importlib.util.find_spec("torch") is None:
         parser.error("torch, which this measures beside, is not installed here: run `make test` once, then "

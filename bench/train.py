@@ -24,7 +24,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from bench import trainee
+from bench import peers, trainee
 from gpt.config import GPT2Config
 
 CONFIGS: dict[str, tuple[GPT2Config, int]] = {                # and the batch size
@@ -36,14 +36,22 @@ BARS = {"char": (1.00, 0.40), "small": (0.95, 0.70), "book": (0.90, 0.85)}      
 STEPS = {"char": 10, "small": 2, "book": 1}                   # steps a turn
 
 
+def cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def add_parser(commands) -> None:
     parser = commands.add_parser("train", help="a training step beside torch eager and torch.compile",
                                  description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--configs", default="char,small", help="of char, small, book (default: char,small)")
     parser.add_argument("--sides", default="minigrad,torch,compile,bound", help="of " + ", ".join(trainee.SIDES))
     parser.add_argument("--rounds", type=int, default=11, help="turns of each side (default: 11)")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of each side (default: all)")
+    parser.add_argument("--threads", type=int, default=cores(), help="of each side (default: all)")
     parser.add_argument("--dropout", type=float, default=0.0, help="probability (default: 0)")
+    parser.add_argument("--scale", action="store_true", help="instead: sweep context, width, layers and batch")
+    parser.add_argument("--plot", metavar="FILE", help="with --scale: also draw the sweeps there (.png, .svg)")
+    parser.add_argument("--peers", action="store_true", help="on char also HIPS autograd and tinygrad, where installed")
     parser.add_argument("--clip", action="store_true", help="clip the gradients' norm")
     parser.add_argument("--json", metavar="FILE", help="also write the figures there")
     parser.set_defaults(run=run)
@@ -163,18 +171,81 @@ def machine() -> dict[str, object]:
     if os.path.exists("/proc/cpuinfo"):
         with open("/proc/cpuinfo") as f:
             processor = next((line.split(":")[1].strip() for line in f if line.startswith("model name")), processor)
-    return {"processor": processor, "cores": len(os.sched_getaffinity(0)), "python": platform.python_version(),
+    return {"processor": processor, "cores": cores(), "python": platform.python_version(),
             "numpy": np.__version__, "torch": version("torch")}
 
 
+def described() -> str:
+    return ", ".join(f"{k} {v}" for k, v in machine().items())
+
+
+# ---- sweeps ------------------------------------------------------------------------------------------------------
+
+def sweeps() -> dict[str, list[tuple[int, GPT2Config, int]]]:
+    """What is varied: its values, each with a configuration and a batch size."""
+    base = GPT2Config(vocab_size=1024, context_length=256, emb_dim=384, n_heads=6, n_layers=2, drop_rate=0.0)
+    return {"context": [(T, replace(base, context_length=T), 1) for T in (256, 512, 1024, 2048, 4096)],
+            "width": [(C, replace(base, emb_dim=C, n_heads=C // 64), 2) for C in (128, 256, 512, 1024)],
+            "layers": [(L, replace(base, n_layers=L), 2) for L in (1, 2, 4, 8)],
+            "batch": [(B, base, B) for B in (1, 2, 4, 8)]}
+
+
+def scale(args: argparse.Namespace) -> dict:
+    """Time and memory of both engines along each sweep."""
+    figures: dict[str, list] = {}
+    for name, points in sweeps().items():
+        print(f"\n{name:10}{'minigrad ms':>13}{'torch ms':>10}{'ratio':>7}{'minigrad MB':>13}{'torch MB':>10}"
+              f"{'ratio':>7}")
+        for value, config, batch in points:
+            ours, theirs = measure(config, batch, ["minigrad", "torch"], args.rounds, 1, args.threads, args.clip)
+            print(f"{value:10}{ours.seconds * 1e3:13.1f}{theirs.seconds * 1e3:10.1f}{ours.ratio:7.2f}"
+                  f"{ours.peak_bytes / 1e6:13.0f}{theirs.peak_bytes / 1e6:10.0f}{ours.memory_ratio:7.2f}", flush=True)
+            figures.setdefault(name, []).append({"value": value, "results": [vars(ours), vars(theirs)]})
+    if args.plot:
+        _plot_scale(figures, args.plot)
+    return figures
+
+
+def _plot_scale(figures: dict[str, list], path: str) -> None:
+    import matplotlib
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+    figure, axes = plt.subplots(2, len(figures), figsize=(4 * len(figures), 7), squeeze=False)
+    for column, (name, points) in zip(axes.T, figures.items(), strict=True):
+        for side, marker in ((0, "o"), (1, "s")):
+            results = [p["results"][side] for p in points]
+            for place, values in ((column[0], [r["seconds"] * 1e3 for r in results]),
+                                  (column[1], [r["peak_bytes"] / 1e6 for r in results])):
+                place.plot([p["value"] for p in points], values, marker, linestyle="-", label=results[0]["side"],
+                           fillstyle="none")
+                place.set_xlabel(name)
+                place.set_ylim(bottom=0)
+        column[0].set_ylabel("ms a step")
+        column[1].set_ylabel("peak MB")
+        column[0].legend()
+    figure.tight_layout()
+    figure.savefig(path)
+
+
+# ---- the command -------------------------------------------------------------------------------------------------
+
 def run(args: argparse.Namespace) -> int:
-    here = machine()
-    print(f"float32, {args.threads} threads; " + ", ".join(f"{k} {v}" for k, v in here.items()), flush=True)
+    print(f"float32, {args.threads} threads; {described()}", flush=True)
     figures, missed = {}, False
-    for name in args.configs.split(","):
+    if args.scale:
+        figures = scale(args)
+        args.configs = ""
+    for name in filter(None, args.configs.split(",")):
         config, batch = CONFIGS[name]
         config = replace(config, drop_rate=args.dropout)
-        results = measure(config, batch, args.sides.split(","), args.rounds, STEPS[name], args.threads, args.clip)
+        sides = args.sides.split(",")
+        if args.peers and name == "char":
+            for peer in ("autograd", "tinygrad"):
+                if reason := peers.missing(peer):
+                    print(f"without {peer}: {reason}")
+                else:
+                    sides.append(peer)
+        results = measure(config, batch, sides, args.rounds, STEPS[name], args.threads, args.clip)
         show(name, config, batch, results)
         ours = next((r for r in results if r.side == "minigrad"), None)
         if ours and ours.ratio is not None:
@@ -185,5 +256,5 @@ def run(args: argparse.Namespace) -> int:
         figures[name] = {"config": config.to_dict(), "batch": batch, "results": [vars(r) for r in results]}
     if args.json:
         with open(args.json, "w") as f:
-            json.dump({"machine": here, "threads": args.threads, "figures": figures}, f, indent=2)
+            json.dump({"machine": machine(), "threads": args.threads, "figures": figures}, f, indent=2)
     return int(missed)

@@ -141,12 +141,21 @@ def bound_step(config: GPT2Config, batch: int, clip: bool) -> Callable[[], float
 
 # ---- the process -------------------------------------------------------------------------------------------------
 
+def _peer(name: str) -> Callable:
+    def make(*given) -> Callable[[], float]:
+        from bench import peers
+        return getattr(peers, f"{name}_step")(*given)
+    return make
+
+
 SIDES: dict[str, Callable] = {
     "minigrad": minigrad_step,
     "torch": torch_step,
     "compile": lambda *given: torch_step(*given, compiled=True),
     "torch-chunked": lambda *given: torch_step(*given, chunked=True),
     "bound": bound_step,
+    "autograd": _peer("autograd"),
+    "tinygrad": _peer("tinygrad"),
 }
 
 
@@ -163,10 +172,10 @@ def peak_bytes() -> int:
 def main() -> None:
     given = json.loads(sys.argv[1])
     threads = given["threads"]
-    if given["side"] in ("minigrad", "bound"):
+    if given["side"] == "minigrad":
         import minigrad
         minigrad.set_num_threads(threads)
-    else:
+    elif given["side"].startswith(("torch", "compile")):
         import torch
         torch.set_num_threads(threads)
     step = SIDES[given["side"]](GPT2Config.from_dict(given["config"]), given["batch"], given["clip"])
