@@ -45,21 +45,22 @@ def compare(config: TrainConfig) -> int | None:
         runs[engine] = metrics.read(out / engine / "metrics.jsonl")
         if not result.finished:
             return result.signal
-    for key in ("loss", "val_loss"):
-        table(key, *(({x["step"]: x[key] for x in runs[engine] if x.get(key) is not None}) for engine in runs))
-    metrics.plot(out / "compare.png", runs)
+    said = [table(key, *({x["step"]: x[key] for x in lines if x.get(key) is not None} for lines in runs.values()))
+            for key in ("loss", "val_loss")]
+    metrics.plot(out / "compare.png", runs, title="\n".join(said))
     print(f"both curves: {out / 'compare.png'}")
     return None
 
 
-def table(key: str, ours: dict[int, float], theirs: dict[int, float]) -> None:
-    """Some ten lines, and the largest difference."""
+def table(key: str, ours: dict[int, float], theirs: dict[int, float]) -> str:
+    """Print some ten lines, and the largest difference, which is returned too."""
     steps = sorted(ours.keys() & theirs.keys())
     if not steps:
-        return
+        return ""
     print(f"\n{'step':>8}{'numpy ' + key:>18}{'torch ' + key:>18}{'difference':>14}")
-    shown = {*steps[::max(len(steps) // 10, 1)], steps[-1]}
-    for step in sorted(shown):
+    for step in sorted({*steps[::max(len(steps) // 10, 1)], steps[-1]}):
         print(f"{step:>8}{ours[step]:>18.6f}{theirs[step]:>18.6f}{ours[step] - theirs[step]:>14.1e}")
     worst = max(steps, key=lambda s: abs(ours[s] - theirs[s]))
-    print(f"largest difference of the {key}: {abs(ours[worst] - theirs[worst]):.1e}, at step {worst}")
+    said = f"largest difference of the {key}: {abs(ours[worst] - theirs[worst]):.1e}, at step {worst}"
+    print(said)
+    return said

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 import signal
 import sys
 import time
@@ -296,7 +297,7 @@ class Run:
             sys.stdout.flush()
 
     def show(self, text: str) -> None:
-        self.say("    | " + text.strip().replace("\n", "\n    | "))
+        self.say("    | " + re.sub(r"\n\s*\n", "\n\n", text.strip()).replace("\n", "\n    | "))
 
     def introduce(self) -> tuple[float, ...]:
         """Say what is about to happen; what the corpus pays without a model."""

@@ -77,7 +77,7 @@ def _text(line: Line) -> str:
     return json.dumps(finite) + "\n"
 
 
-def plot(path: Path, runs: dict[str, list[Line]], references: dict[str, float] | None = None) -> None:
+def plot(path: Path, runs: dict[str, list[Line]], references: dict[str, float] | None = None, title: str = "") -> None:
     """Loss, learning rate and gradient norm by step, of one run or of several."""
     from matplotlib.figure import Figure
 
@@ -85,19 +85,22 @@ def plot(path: Path, runs: dict[str, list[Line]], references: dict[str, float] |
     loss, lr, norm = figure.subplots(3, 1, sharex=True, height_ratios=(4, 1, 1))
     for i, (name, lines) in enumerate(runs.items()):
         prefix, color = (f"{name}: ", f"C{i}") if len(runs) > 1 else ("", "C0")
+        style = {"linestyle": "--"} if i else {}                             # curves that coincide are both seen
         train = [(x["step"], x["loss"], x["lr"], x["grad_norm"]) for x in lines if x.get("loss") is not None]
         val = [(x["step"], x["val_loss"]) for x in lines if x.get("val_loss") is not None]
         if train:
             steps, losses, rates, norms = zip(*train)
-            loss.plot(steps, losses, color=color, alpha=0.4, linewidth=1, label=f"{prefix}training")
-            lr.plot(steps, rates, color=color)
-            norm.plot(steps, norms, color=color, linewidth=1)
+            loss.plot(steps, losses, color=color, alpha=0.5, linewidth=1, label=f"{prefix}training", **style)
+            lr.plot(steps, rates, color=color, **style)
+            norm.plot(steps, norms, color=color, linewidth=1, **style)
         if val:
-            loss.plot(*zip(*val), color=color if len(runs) > 1 else "C1", marker=".", label=f"{prefix}validation")
+            loss.plot(*zip(*val), color=color if len(runs) > 1 else "C1", marker=".", label=f"{prefix}validation",
+                      **style)
     for name, value in (references or {}).items():
         loss.axhline(value, color="gray", linestyle=":", linewidth=1)
         loss.annotate(f"{name} {value:.2f}", (1, value), xycoords=("axes fraction", "data"), ha="right", va="bottom",
                       fontsize=8, color="gray")
+    loss.set_title(title, fontsize=10)
     loss.set_ylabel("loss (nats per token)")
     lr.set_ylabel("learning rate")
     norm.set_ylabel("gradient norm")
