@@ -32,6 +32,7 @@ import numpy as np
 from . import dtypes
 from .anomaly import forward_traceback
 from .inspection import Inspectable
+from .kernels.layout import arranged
 from .modes import Quiet, mode
 from .refusals import bind, modified, not_a_tensor
 
@@ -204,10 +205,11 @@ SHAPE, POSITION = -1, -2        # what a rule may name besides arguments and the
 
 # ---- recording --------------------------------------------------------------------------------------------------
 
-def primitive(name: str | None = None, **rules: Callable) -> Callable:
+def primitive(name: str | None = None, *, elementwise: bool = False, **rules: Callable) -> Callable:
     """Make an op of a function of arrays: what it returns is its value, `rules` are its vjps by input.
 
-    The op takes Tensors and records; given bare arrays it is the function itself."""
+    The op takes Tensors and records; given bare arrays it is the function itself. The result of an elementwise op lies
+    in memory as its operands do."""
     def decorate(forward: Callable) -> Callable:
         code = forward.__code__
         params = code.co_varnames[:code.co_argcount]
@@ -231,7 +233,8 @@ def primitive(name: str | None = None, **rules: Callable) -> Callable:
             if not found:                       # a rule calls, with bare arrays
                 return forward(*raw) if any(isinstance(a, _ARRAYS) for a in raw) else not_a_tensor(forward, args)
             with Quiet():
-                out = Tensor(forward(*raw))
+                value = forward(*raw)
+                out = Tensor(arranged(value, raw) if elementwise and value.ndim > 1 else value)
             if mode.grad and (node_class.rules or node_class.many):
                 record(node_class, out, args, raw, first)
             return out
@@ -239,6 +242,10 @@ def primitive(name: str | None = None, **rules: Callable) -> Callable:
         op.node_class = node_class
         return op
     return decorate
+
+
+def elementwise(name: str | None = None, **rules: Callable) -> Callable:
+    return primitive(name, elementwise=True, **rules)
 
 
 _ARRAYS = (np.ndarray, np.generic)

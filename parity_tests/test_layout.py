@@ -23,12 +23,6 @@ few = settings(max_examples=max(settings().max_examples // 5, 1))
 # What differs, and why that is left: torch's select_scatter keeps even the gaps of a tensor that was cut out of a
 # larger one, its conv1d picks among back ends that lay their results out differently, and this loss follows the target.
 DIFFERENT = {"select_scatter", "nn.functional.conv1d", "nn.functional.binary_cross_entropy_with_logits"}
-# What still lies as NumPy's order K has it, which is not quite torch's.
-PENDING = {
-    "__rdiv__", "__rmul__", "__ror__", "__rpow__", "__rsub__", "amax", "aminmax", "ceil", "clone", "erf", "exp",
-    "expm1", "flip", "floor", "index_fill", "index_put", "log", "logical_or", "logical_xor", "ne",
-    "nn.functional.relu", "pow", "prod", "rot90", "round", "rsqrt", "sigmoid", "sinc", "sqrt", "trunc",
-}
 
 
 def strides(t: Any) -> list[int]:
@@ -66,12 +60,7 @@ def solid_calls(draw: Any, row: Row) -> tuple:
     return row.call(Solid(draw, dtype, distinct=not row.ordered))
 
 
-def marked(row: Row) -> Any:
-    pending = pytest.mark.xfail(reason="the primitives still lay out as NumPy does")
-    return pytest.param(row, id=row.name, marks=[pending] if row.name in PENDING else [])
-
-
-@pytest.mark.parametrize("row", [marked(row) for row in ROWS if row.name not in DIFFERENT])
+@pytest.mark.parametrize("row", [row for row in ROWS if row.name not in DIFFERENT], ids=lambda row: row.name)
 @few
 @given(st.data())
 def test_strides(row: Row, data: st.DataObject) -> None:

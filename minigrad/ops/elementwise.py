@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..graph import Variable, primitive
-from .fused import fused, zeros_like
+from ..graph import Variable, elementwise, primitive
+from .fused import pointwise, zeros_like
 from .promotion import (
     check_alpha,
     check_choice,
@@ -28,7 +28,7 @@ from .promotion import (
 # ---- one operand ------------------------------------------------------------------------------------------------
 
 
-@primitive("Neg", input=lambda g: -g)
+@elementwise("Neg", input=lambda g: -g)
 def _neg(input):
     return np.negative(input)
 
@@ -40,7 +40,7 @@ def neg(input):
     return _neg(input)
 
 
-@primitive("Abs", input=lambda g, input: g * sign(input))
+@elementwise("Abs", input=lambda g, input: g * sign(input))
 def _abs(input):
     return np.abs(input)
 
@@ -57,7 +57,7 @@ def _of_reals(name: str, f: Callable, rule: Callable | None = None, of: Callable
         return f(input) if input.dtype != np.float16 else f(input.astype(np.float32)).astype(np.float16)
     function.__name__ = function.__qualname__ = name
     shown = f"{name.title()}Backward0"
-    op = primitive(shown, input=rule)(function) if of is None else fused(of, name=shown)(function)
+    op = elementwise(shown, input=rule)(function) if of is None else pointwise(of, name=shown)(function)
 
     def public(input):
         return op(to_floating(input, name))
@@ -74,7 +74,7 @@ tanh = _of_reals("tanh", np.tanh, lambda g, out: g * (1 - out * out))
 sigmoid = _of_reals("sigmoid", lambda x: 1 / (1 + np.exp(-x)), lambda g, out: g * ((1 - out) * out))
 
 
-@fused(zeros_like)
+@pointwise(zeros_like)
 def sign(input):
     if input.dtype.kind != "f":
         return input.copy() if input.dtype.kind == "b" else np.sign(input)
@@ -83,22 +83,22 @@ def sign(input):
 
 # ---- two operands -----------------------------------------------------------------------------------------------
 
-@primitive("Add", input=lambda g: g, other=lambda g: g)
+@elementwise("Add", input=lambda g: g, other=lambda g: g)
 def _add(input, other):
     return np.add(input, other)
 
 
-@primitive("Sub", input=lambda g: g, other=lambda g: -g)
+@elementwise("Sub", input=lambda g: g, other=lambda g: -g)
 def _sub(input, other):
     return np.subtract(input, other)
 
 
-@primitive("Mul", input=lambda g, other: g * other, other=lambda g, input: g * input)
+@elementwise("Mul", input=lambda g, other: g * other, other=lambda g, input: g * input)
 def _mul(input, other):
     return np.multiply(input, other)
 
 
-@primitive("Div", input=lambda g, other: g / other, other=lambda g, input, other: -g * ((input / other) / other))
+@elementwise("Div", input=lambda g, other: g / other, other=lambda g, input, other: -g * ((input / other) / other))
 def _div(input, other):
     return np.true_divide(input, other)
 
@@ -139,7 +139,7 @@ def _exponent_slope(g, input, other, out):
     return g * where((input == 0) & (other >= 0), 0.0, out * log(input))
 
 
-@primitive("PowBackward1", input=_power_slope, other=_exponent_slope)
+@elementwise("PowBackward1", input=_power_slope, other=_exponent_slope)
 def _pow(input, other):
     if input.dtype.kind == "i":
         return _negative_powers(input, other)
@@ -154,7 +154,7 @@ def _negative_powers(input, other):
     return np.where(other < 0, units, np.power(input, np.maximum(other, 0)))
 
 
-@primitive("PowBackward0", input=lambda g, input, exponent: g * 0.0 if exponent == 0 else
+@elementwise("PowBackward0", input=lambda g, input, exponent: g * 0.0 if exponent == 0 else
            g * (exponent * _pow_number(input, exponent - 1)))
 def _pow_number(input, exponent):
     if input.dtype.kind == "b":
@@ -169,7 +169,8 @@ _POWERS = {2: lambda x: x * x, 3: lambda x: x * x * x, 0.5: np.sqrt, 1: np.copy,
 
 @primitive("PowBackward2", exponent=lambda g, base, exponent, out: _exponent_slope(g, base, exponent, out))
 def _number_pow(base, exponent):
-    return _negative_powers(base, exponent) if base.dtype.kind == "i" else np.power(base, exponent)
+    value = _negative_powers(base, exponent) if base.dtype.kind == "i" else np.power(base, exponent)
+    return np.asarray(value, order="C")                                # in order, as torch's
 
 
 def pow(input, exponent):
@@ -186,7 +187,7 @@ def pow(input, exponent):
     return _pow_number(base, exponent if isinstance(exponent, float) else exponent.item())
 
 
-@primitive("Maximum",
+@elementwise("Maximum",
            input=lambda g, input, other: where(input == other, g / 2, where(input < other, 0.0, g)),
            other=lambda g, input, other: where(input == other, g / 2, where(input > other, 0.0, g)))
 def _maximum(input, other):
@@ -195,7 +196,7 @@ def _maximum(input, other):
 
 # ---- choice -----------------------------------------------------------------------------------------------------
 
-@primitive("Where",
+@elementwise("Where",
            input=lambda g, condition: _where(condition, g, 0.0),
            other=lambda g, condition: _where(condition, 0.0, g))
 def _where(condition, input, other):
@@ -210,7 +211,7 @@ def where(condition, input, other):
     return _where(condition, input, other)
 
 
-@primitive("Relu", input=lambda g, out: where(out <= 0, 0.0, g))          # a NaN passes its gradient
+@elementwise("Relu", input=lambda g, out: where(out <= 0, 0.0, g))          # a NaN passes its gradient
 def relu(input):
     first, second = (input, 0) if input.dtype == np.float16 else (0, input)
     return np.maximum(first, second)                                      # of two zeros, this takes the input's

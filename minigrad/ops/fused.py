@@ -28,6 +28,7 @@ import numpy as np
 
 from .. import autograd
 from ..graph import Node, Variable, fit, new_node_class, new_tensor, primitive, record
+from ..kernels.layout import arranged
 from ..modes import Quiet, enable_grad, mode
 from ..refusals import bind, not_a_tensor
 from .shape import alias
@@ -83,7 +84,7 @@ class Fused(Node):
 
 
 def fused(composition: Callable, *inputs: str, name: str | None = None, backward: Callable | None = None,
-          instead: str | None = None) -> Callable:
+          instead: str | None = None, elementwise: bool = False) -> Callable:
     """Make an op of a function of arrays that computes what `composition` composes of other ops. `inputs` names the
     arguments that have derivatives: "input", if no other is named."""
     def decorate(forward: Callable) -> Callable:
@@ -113,7 +114,7 @@ def fused(composition: Callable, *inputs: str, name: str | None = None, backward
             value, aside = value if backward is not None else (value, None)
             if not tensors:
                 return value
-            out = new_tensor(value)
+            out = new_tensor(arranged(value, raw) if elementwise else value)
             if mode.grad:
                 record(node_class, out, args, raw, len(params))
                 if out._node is not None:
@@ -125,6 +126,10 @@ def fused(composition: Callable, *inputs: str, name: str | None = None, backward
         op.node_class = node_class
         return op
     return decorate
+
+
+def pointwise(composition: Callable, *inputs: str, name: str | None = None) -> Callable:
+    return fused(composition, *inputs, name=name, elementwise=True)
 
 
 @primitive()

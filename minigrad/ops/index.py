@@ -4,9 +4,8 @@ An index here is a tuple of slices (each a whole dimension) and arrays, of integ
 
 from __future__ import annotations
 
-import numpy as np
-
 from ..graph import Variable, primitive
+from ..kernels.layout import copied, gathered
 from ..kernels.scatter import write_at
 from ..modes import mode
 from .shape import zeros_for
@@ -32,15 +31,15 @@ def _kept(index: tuple, *tensors) -> tuple:
 @primitive("Index", input=lambda g, index, shape: _index_put(zeros_for(g, shape), g, index, True))
 def _index(input, index):
     last = index[-1]
-    if last.dtype.kind != "b" and all(isinstance(i, slice) for i in index[:-1]):
+    if input.flags.c_contiguous and last.dtype.kind != "b" and all(isinstance(i, slice) for i in index[:-1]):
         return input.take(last, len(index) - 1)          # several times as fast as NumPy's general case
-    return np.ascontiguousarray(input[index])
+    return gathered(input[index], input, index)
 
 
 @primitive("IndexPut",
            input=lambda g, index, accumulate: g if accumulate else _index_put(g, 0.0, index, False),
            value=lambda g, index: _index(g, index))
 def _index_put(input, value, index, accumulate):
-    out = input.copy()
+    out = copied(input)
     write_at(out, value, index, accumulate)
     return out

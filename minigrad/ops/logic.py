@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..graph import Variable, primitive
+from ..graph import Variable, elementwise
 from ..refusals import tensor_not
 from .promotion import pair, promoted, refuse
 
@@ -13,7 +13,7 @@ def _comparison(name: str, f):
     def function(input, other):
         return f(input, other)
     function.__name__ = name
-    op = primitive()(function)
+    op = elementwise()(function)
 
     def compare(input, other):
         if not isinstance(input, Variable):
@@ -39,7 +39,7 @@ def _logical(name: str, f):
     def function(input, other):
         return f(input, other)
     function.__name__ = name
-    op = primitive()(function)
+    op = elementwise()(function)
 
     def logical(input, other):
         check_tensors(name, input=input, other=other)
@@ -52,7 +52,7 @@ logical_and, logical_or = _logical("logical_and", np.logical_and), _logical("log
 logical_xor = _logical("logical_xor", np.logical_xor)
 
 
-@primitive()
+@elementwise()
 def logical_not(input):
     return np.logical_not(input)
 
@@ -61,7 +61,7 @@ def _bitwise(name: str, f, kernel: str | None = None, forbidden: str = "f"):
     def function(input, other):
         return f(input, other)
     function.__name__ = name
-    op = primitive()(function)
+    op = elementwise()(function)
 
     def bitwise(input, other):
         refuse(kernel or f"{name}_cpu", forbidden, input, other)
@@ -89,7 +89,7 @@ bitwise_left_shift = _bitwise("bitwise_left_shift", _shift_left, "lshift_cpu", "
 bitwise_right_shift = _bitwise("bitwise_right_shift", _shift_right, "rshift_cpu", "bf")
 
 
-@primitive()
+@elementwise()
 def _invert(input):
     return np.invert(input)
 
@@ -101,16 +101,16 @@ def bitwise_not(input):
 
 # ---- tests of numbers -------------------------------------------------------------------------------------------
 
-@primitive()
+@elementwise()
 def isnan(input):
     return np.isnan(input)
 
 
-@primitive()
+@elementwise()
 def isinf(input):
     return np.isinf(input)
 
 
-@primitive()
+@elementwise()
 def isfinite(input):
     return np.isfinite(input)

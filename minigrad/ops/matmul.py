@@ -28,7 +28,7 @@ def matrix_product(input, other):
         out = np.matmul(for_blas(input.reshape(math.prod(input.shape[:-1]), input.shape[-1])), for_blas(other))
         out = out.reshape(*input.shape[:-1], other.shape[-1])
     else:
-        out = np.matmul(for_blas(input), for_blas(other))
+        out = np.matmul(for_blas(input), for_blas(other), order="C")
     return out if out.dtype == dtype else out.astype(dtype)
 
 

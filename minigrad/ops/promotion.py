@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from .. import dtypes
-from ..graph import Variable, new_tensor, primitive
+from ..graph import Variable, elementwise, new_tensor
 from ..refusals import is_torchs, tensor_not
 
 
@@ -169,6 +169,6 @@ def check_choice(condition, input, other) -> None:
         raise TypeError(f"where(): argument 'condition' (position 1) must be {tensor_not(condition)}")
 
 
-@primitive("ToCopy", input=lambda g: g)                     # the walk casts g back to the input's dtype
+@elementwise("ToCopy", input=lambda g: g)                     # the walk casts g back to the input's dtype
 def cast(input, dtype):
     return input.astype(dtype)

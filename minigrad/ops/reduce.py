@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..graph import primitive
+from ..kernels.layout import arranged
 from ..names import composite
 from .elementwise import exp
 from .fused import fused
@@ -83,15 +84,21 @@ def mean_over(input, dims, keepdim):
     return sum_over(input, dims, keepdim) / length(input.shape, dims)
 
 
-def _variance(input, dims, correction, keepdim):
-    """sum (x - mean)^2 / (n - c)"""
-    centred = input - mean_over(input, dims, True)
+# Var x = sum (x - mean)^2 / (n - c): the derivative by x_i is 2 (x_i - mean) / (n - c), for what moves the mean
+# adds nothing, as the differences from it sum to zero.
+@primitive("Var", input=lambda g, input, dims, correction, keepdim, shape:
+           kept(g, dims, keepdim, shape) * _per(2, length(shape, dims) - correction) * _centred(input, dims))
+def var_over(input, dims, correction, keepdim):
+    centred = _centred(input, dims)
     return sum_over(centred * centred, dims, keepdim) / max(length(input.shape, dims) - correction, 0)
 
 
-@fused(_variance, name="Var")
-def var_over(input, dims, correction, keepdim):
-    return _variance(input, dims, correction, keepdim)
+def _centred(x, dims: tuple):
+    return x - mean_over(x, dims, True)
+
+
+def _per(a: float, n: float) -> float:
+    return a / n if n else math.inf
 
 
 # ---- extremes ---------------------------------------------------------------------------------------------------
@@ -104,12 +111,12 @@ def _shared(g, input, out, dims, keepdim, shape):
 
 @primitive("Amax", input=_shared)
 def max_over(input, dims, keepdim):
-    return np.maximum.reduce(input, axis=dims, keepdims=keepdim)
+    return np.asarray(np.maximum.reduce(input, axis=dims, keepdims=keepdim), order="C")
 
 
 @fused(lambda input, dims, keepdim: -max_over(-input, dims, keepdim), name="Amin")
 def min_over(input, dims, keepdim):
-    return np.minimum.reduce(input, axis=dims, keepdims=keepdim)
+    return np.asarray(np.minimum.reduce(input, axis=dims, keepdims=keepdim), order="C")
 
 
 @primitive("Select", input=lambda g, input, out: _shared_by_equals(g, input, out))
@@ -126,7 +133,7 @@ def _shared_by_equals(g, input, out):
 @primitive("Gather", input=lambda g, index, dim, shape: put_along(g, index, dim, shape))
 def take_along(input, index, dim):
     """The elements that an array of indices, none of them twice, names along a dimension."""
-    return np.take_along_axis(input, index, dim) if input.ndim else input.copy()
+    return arranged(np.take_along_axis(input, index, dim), (index,)) if input.ndim else input.copy()
 
 
 @primitive("Scatter", input=lambda g, index, dim: take_along(g, index, dim))

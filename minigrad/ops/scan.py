@@ -69,7 +69,9 @@ def recurrence(b, a, dim: int):
     _running_products(input, dim) * flip_dims(_running_products(flip_dims(input, (dim,)), dim), (dim,)))
     if shape else g)
 def prod_along(input, dim, keepdim):
-    return np.multiply.reduce(input, axis=dim, keepdims=keepdim, dtype=input.dtype) if input.ndim else input.copy()
+    if not input.ndim:
+        return input.copy()
+    return np.asarray(np.multiply.reduce(input, axis=dim, keepdims=keepdim, dtype=input.dtype), order="C")
 
 
 # y_j = ln sum_(i<=j) e^(x_i), so dy_j/dx_i = e^(x_i - y_j), and dx_i = e^(x_i) sum_(j>=i) g_j e^(-y_j). The sum would

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from ..graph import Variable, primitive
+from ..kernels.layout import copied
 from ..names import composite
 from ..views import take_view, view_primitive
 
@@ -22,7 +23,7 @@ def zeros_for(g, shape: tuple) -> np.ndarray:
 def write(base, value, steps):
     """A copy of the base with the view that `steps` lead to replaced. It is the history of a base after a write in
     place through a view; and written into zeros, the vjp of taking that view."""
-    out = base.copy(order="K") if isinstance(base, np.ndarray) else np.array(base)
+    out = copied(base) if isinstance(base, np.ndarray) else np.array(base)
     view = take_view(out, steps)
     if view is out or np.may_share_memory(view, out):
         view[...] = value
@@ -146,7 +147,7 @@ def _fold(input, dim, size, step, sizes):
 
 @primitive("Clone", input=lambda g: g)
 def clone(input):
-    return input.copy(order="C" if 0 in input.strides else "K")         # what was expanded has no layout to keep
+    return copied(input)
 
 
 @primitive("Clone", input=lambda g: g)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from ..graph import primitive
+from ..graph import elementwise
 from ..kernels import special
 from .elementwise import (
     _maximum,
@@ -20,7 +20,7 @@ from .elementwise import (
     sin,
     where,
 )
-from .fused import fused, zeros_like
+from .fused import fused, pointwise, zeros_like
 from .logic import isnan
 from .promotion import refuse
 
@@ -60,7 +60,7 @@ def _sinc_slope(g, input):
 sinc = _of_reals("sinc", np.sinc, _sinc_slope)
 
 
-@fused(lambda input: where(input == 0, 0.0, _pow_number(where(input == 0, 1.0, input), 0.5)), name="Sqrt")
+@pointwise(lambda input: where(input == 0, 0.0, _pow_number(where(input == 0, 1.0, input), 0.5)), name="Sqrt")
 def sqrt_flat_at_zero(input):
     """sqrt with the subgradient 0 at 0, for norms and standard deviations."""
     return np.sqrt(input)
@@ -73,7 +73,7 @@ def _flat(name: str, f):
     def function(input):
         return f(input) if input.dtype.kind == "f" else input.copy()
     function.__name__ = function.__qualname__ = name
-    op = fused(zeros_like)(function)
+    op = pointwise(zeros_like)(function)
 
     def public(input):
         refuse(f"{name}_vml_cpu", "b", input)
@@ -85,7 +85,7 @@ def _flat(name: str, f):
 floor, ceil, trunc = _flat("floor", np.floor), _flat("ceil", np.ceil), _flat("trunc", np.trunc)
 
 
-@fused(zeros_like)
+@pointwise(zeros_like)
 def sgn(input):
     return sign(input)
 
@@ -95,17 +95,17 @@ def frac(input):
     return _frac(input)
 
 
-@fused(lambda input: input - trunc(input))
+@pointwise(lambda input: input - trunc(input))
 def _frac(input):
     return input - np.trunc(input)
 
 
-@fused(zeros_like, name="RoundBackward0")
+@pointwise(zeros_like, name="RoundBackward0")
 def _round(input):
     return np.rint(input) if input.dtype.kind == "f" else input.copy()
 
 
-@fused(lambda input, decimals: zeros_like(input), name="RoundBackward1")
+@pointwise(lambda input, decimals: zeros_like(input), name="RoundBackward1")
 def _round_decimals(input, decimals):
     if decimals == 0:
         return np.rint(input)
@@ -121,7 +121,7 @@ def round(input, *, decimals: int | None = None):
 
 # ---- two operands, and more -------------------------------------------------------------------------------------
 
-@fused(lambda input, other: -_maximum(-input, -other), "input", "other", name="Minimum")
+@pointwise(lambda input, other: -_maximum(-input, -other), "input", "other", name="Minimum")
 def _minimum(input, other):
     return np.minimum(input, other)
 
@@ -132,7 +132,7 @@ def _masked_fill(input, mask, value):
 
 
 # Inside the bounds the gradient passes, on them too; where the bounds cross, the upper one is the value.
-@primitive("Clamp",
+@elementwise("Clamp",
            input=lambda g, input, min, max: where(_within(input, min, max), g, 0.0),
            min=lambda g, input, min, max: where((input < min) if max is None else (input < min) & (min < max), g, 0.0),
            max=lambda g, input, min, max: where((input > max) if min is None else (input > max) | (max < min), g, 0.0))
@@ -146,28 +146,28 @@ def _within(x, min, max):
 
 
 # fmax and fmin prefer a number to a NaN; the first operand takes the gradient of a tie.
-@fused(lambda input, other: _where((input >= other) | isnan(other), input, other), "input", "other", name="Fmax")
+@pointwise(lambda input, other: _where((input >= other) | isnan(other), input, other), "input", "other", name="Fmax")
 def _fmax(input, other):
     return np.fmax(input, other)
 
 
-@fused(lambda input, other: _where((input <= other) | isnan(other), input, other), "input", "other", name="Fmin")
+@pointwise(lambda input, other: _where((input <= other) | isnan(other), input, other), "input", "other", name="Fmin")
 def _fmin(input, other):
     return np.fmin(input, other)
 
 
-@fused(lambda input, tensor1, tensor2, value: input + tensor1 * value / tensor2, "input", "tensor1", "tensor2",
+@pointwise(lambda input, tensor1, tensor2, value: input + tensor1 * value / tensor2, "input", "tensor1", "tensor2",
        name="Addcdiv")
 def _addcdiv(input, tensor1, tensor2, value):
     return input + value * (tensor1 / tensor2)
 
 
-@fused(lambda input, other: zeros_like(input), "input", "other", name="DivBackward2")
+@pointwise(lambda input, other: zeros_like(input), "input", "other", name="DivBackward2")
 def _div_floor(input, other):
     return np.floor_divide(input, other)
 
 
-@fused(lambda input, other: zeros_like(input), "input", "other", name="DivBackward2")
+@pointwise(lambda input, other: zeros_like(input), "input", "other", name="DivBackward2")
 def _div_trunc(input, other):
     if input.dtype.kind == "f":
         return np.trunc(input / other)
@@ -179,7 +179,7 @@ def _no_derivative(g):
     raise RuntimeError("derivative for aten::floor_divide is not implemented")
 
 
-@primitive(input=_no_derivative, other=_no_derivative)
+@elementwise(input=_no_derivative, other=_no_derivative)
 def _floor_divide(input, other):
     return np.floor_divide(input, other)
 
@@ -187,12 +187,12 @@ def _floor_divide(input, other):
 _floor_divide.node_class.__name__ = "NotImplemented"          # what torch shows as its grad_fn
 
 
-@fused(lambda input, other: input - other * _div_trunc(input, other), "input", "other", name="Fmod")
+@pointwise(lambda input, other: input - other * _div_trunc(input, other), "input", "other", name="Fmod")
 def _fmod(input, other):
     return np.fmod(input, other)
 
 
-@fused(lambda input, other: input - other * _div_floor(input, other), "input", "other", name="Remainder")
+@pointwise(lambda input, other: input - other * _div_floor(input, other), "input", "other", name="Remainder")
 def _remainder(input, other):
     if input.dtype.kind != "f":
         return np.remainder(input, other)
@@ -200,7 +200,7 @@ def _remainder(input, other):
     return np.where((rest != 0) & ((rest < 0) != (other < 0)), rest + other, rest)
 
 
-@primitive("Atan2Backward0",
+@elementwise("Atan2Backward0",
            input=lambda g, input, other: g * (other * _inverse_square(input, other)),
            other=lambda g, input, other: -g * (input * _inverse_square(input, other)))
 def _atan2(input, other):
@@ -213,24 +213,25 @@ def _inverse_square(x, y):
     return where(square == 0, 0.0, 1 / square)
 
 
-@primitive("Hypot", input=lambda g, input, out: g * (input / out), other=lambda g, other, out: g * (other / out))
+@elementwise("Hypot", input=lambda g, input, out: g * (input / out), other=lambda g, other, out: g * (other / out))
 def _hypot(input, other):
     return np.hypot(input, other)
 
 
-@primitive("Logaddexp",
+@elementwise("Logaddexp",
            input=lambda g, input, other: g / (1 + exp(other - input)),
            other=lambda g, input, other: g / (1 + exp(input - other)))
 def _logaddexp(input, other):
     return np.logaddexp(input, other)
 
 
-@fused(lambda input, other: _logaddexp(input * LN2, other * LN2) / LN2, "input", "other", name="Logaddexp2Backward0")
+@pointwise(lambda input, other: _logaddexp(input * LN2, other * LN2) / LN2, "input", "other",
+           name="Logaddexp2Backward0")
 def _logaddexp2(input, other):
     return np.logaddexp2(input, other)
 
 
-@primitive("Xlogy",
+@elementwise("Xlogy",
            input=lambda g, input, other: where((input == 0) & (other <= 0), 0.0, _xlogy(g, other)),
            other=lambda g, input, other: g * input / other)
 def _xlogy(input, other):
