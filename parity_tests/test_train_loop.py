@@ -375,6 +375,12 @@ def test_a_second_run_in_the_folder_is_refused(capsys):
     assert "holds a run already" in capsys.readouterr().err
 
 
+def test_without_validation_the_training_set_decides():
+    result = pretrain(replace(SMALL, out="run", val_fraction=0.0, steps=3))
+    assert result.finished and {x["val_loss"] for x in numbers(Path("run")) if "val_loss" in x} == {None}
+    assert Path("run/model.safetensors").exists() and pretrain(replace(SMALL, out="none", steps=0, warmup=0)).finished
+
+
 def test_old_checkpoints_go_but_the_best_stays(monkeypatch):
     config = replace(SMALL, out="run", eval_every=4, save_every=4, keep=2, lr=1e-2)
     evaluate = loop.Run.evaluate
@@ -446,6 +452,8 @@ def test_misuse_is_a_line(capsys):
         error = capsys.readouterr().err
         assert says in error and error.count("\n") == 1
     assert not Path("runs").exists()
+    assert main(["pretrain", "--data", "text.txt", "--out", "text.txt/run"]) == 2          # not a folder
+    assert "cannot be written to" in capsys.readouterr().err
     with pytest.raises(UserError, match="no such folder"):
         pretrain(replace(SMALL, out="x"), resume=True)
 

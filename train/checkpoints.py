@@ -64,18 +64,22 @@ def _arrays(path: Path) -> Arrays:
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """The folder is ours, or another process's: then it is refused. However a process ends, its lock ends with it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "a+", encoding="utf-8") as file:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = open(folder / ".lock", "a+b", buffering=0)  # noqa: SIM115 (it is closed by the with below)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written to ({error.strerror}): give --out a folder of yours") from None
+    with file:
         try:
             _lock(file)
         except OSError:
             file.seek(0)
-            raise UserError(f"another run is training in {folder} ({file.read().strip() or 'who, it does not say'}): "
-                            "wait for it, or give --out another folder") from None
+            who = file.read().decode("utf-8", "replace").strip() or "who, it does not say"
+            raise UserError(f"another run is training in {folder} ({who}): wait for it, or give --out another folder"
+                            ) from None
         with contextlib.suppress(OSError):                 # a full disk: the name is only for the message
             file.truncate(0)
-            file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-            file.flush()
+            file.write(f"process {os.getpid()} on {socket.gethostname()}\n".encode())
         yield
 
 

@@ -35,7 +35,7 @@ class TrainConfig:
     out: str = free("", "folder of the run (default: the first of runs/DATA-1, runs/DATA-2, ... that is free)")
     seed: int = setting(123, "seed of the weights, of dropout and of the order of the data")
 
-    model: str = setting("tiny", "a named size (see python -m train models), or a JSON or TOML file of its fields",
+    model: str = setting("tiny", f"a JSON or TOML file of a model's fields, or a named size: {', '.join(CONFIGS)}",
                          group="the model")
     context_length: int | None = setting(None, "tokens that the model sees at once (default: the model's)")
     emb_dim: int | None = setting(None, "width (default: the model's)")

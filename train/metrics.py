@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from minigrad.serialization import atomic_write
-from train.errors import UserError
+from train.errors import DiskError, UserError
 
 Line = dict[str, Any]
 
@@ -41,8 +41,11 @@ class Metrics:
         self.path, self._waiting = folder / "metrics.jsonl", ""
         kept = [line for line in read(self.path)
                 if line["step"] < resumed_at or line["step"] == resumed_at and evaluated and "val_loss" in line]
-        with atomic_write(self.path, "w") as file:
-            file.writelines(map(_text, kept))
+        try:
+            with atomic_write(self.path, "w") as file:
+                file.writelines(map(_text, kept))
+        except OSError as error:
+            raise DiskError(f"{self.path} cannot be written: {error.strerror or error}") from error
         self._size = self.path.stat().st_size
         self._board = None
         if tensorboard:
