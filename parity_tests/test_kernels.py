@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -58,6 +59,12 @@ def _attention(rng, dtype, n):
     return [*(a.transpose(0, 2, 1, 3) for a in made), float(rng.uniform(-1, 1)), bool(rng.integers(2))]
 
 
+def _dropped(rng, dtype, n):
+    args = _attention(rng, dtype, n)
+    shape = *args[0].shape[:3], args[1].shape[2]
+    return [*args, np.packbits(rng.random(shape) < 0.7, axis=-1), 0.3]
+
+
 def _likelihood(rng, dtype, n):
     rows = rng.integers(0 if n == 1 else 1, 30)
     return [3 * _normal(rng, dtype, rows, n), rng.integers(0, n, rows)]
@@ -76,6 +83,7 @@ ROWS = {
     "layer_norm": Row(normalization._layer_norm, _norm(2)),
     "rms_norm": Row(normalization._rms_norm, _norm(1)),
     "attention": Row(attention._attend, _attention),
+    "attention with dropout": Row(attention._attend_with_dropout, _dropped),
     "cross_entropy": Row(loss._log_likelihood, _likelihood),
     "linear_cross_entropy": Row(loss._linear_log_likelihood, _head),
 }
@@ -274,6 +282,20 @@ def test_adam_in_blocks(seed, size):
         adam_step(*cut, **settings)
     for a, b, c in zip(whole, cut, strided, strict=True):
         assert a.tobytes() == b.tobytes() == c.tobytes(order="C")
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_dropout_draws_torchs_stream(causal):
+    """The weights that are dropped are torch's, and so is what is drawn next."""
+    q, k, v = (np.random.default_rng(i).normal(size=(2, 3, 70, 5)) for i in range(3))
+    found = []
+    for engine in (minigrad, torch):
+        engine.manual_seed(3)
+        y = engine.nn.functional.scaled_dot_product_attention(*map(engine.tensor, (q, k, v)), dropout_p=0.4,
+                                                              is_causal=causal)
+        found.append((y.numpy(), engine.rand(5).numpy()))
+    np.testing.assert_allclose(found[0][0], found[1][0], rtol=1e-10, atol=1e-12)
+    np.testing.assert_array_equal(found[0][1], found[1][1])
 
 
 def test_attention_holds_no_square():

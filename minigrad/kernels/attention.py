@@ -7,6 +7,9 @@ A block of S is made, used and forgotten, and in backward made again; what is ke
 sum of exponentials, L, with which P = exp(S - L). Causal: a block of queries ends at its own last key, and only the
 last square of it, on the diagonal, needs a mask.
 
+Dropout multiplies P by D, 1 / (1 - p) where a weight is kept and 0 elsewhere, before it meets V; then dP = (dO V^T) D,
+and dS is as before. What is kept is drawn by the caller, and comes as a bit for each weight.
+
 Softmax subtracts each row's largest score, so that no exponential overflows. That is a slow reduction, and where all
 scores of a block are moderate, which one fast pass tells, it is left out. There the mask can be a factor, too.
 
@@ -28,10 +31,14 @@ ROWS = 64                                   # queries in a block
 MODERATE = 40.0                              # e^80 is still a number in single precision
 
 
-def attend(q: np.ndarray, k: np.ndarray, v: np.ndarray, scale: float, causal: bool) -> tuple[np.ndarray, np.ndarray]:
-    """q (B, H, T, D), k (B, H, S, D), v (B, H, S, E) -> (B, H, T, E), laid out as q is, and L (B, H, T, 1)."""
+def attend(q: np.ndarray, k: np.ndarray, v: np.ndarray, scale: float, causal: bool, kept: np.ndarray | None = None,
+           p: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """q (B, H, T, D), k (B, H, S, D), v (B, H, S, E) -> (B, H, T, E) and L (B, H, T, 1). With dropout, `kept` are the
+    bits (B, H, T, S / 8) of what is kept, and the result is contiguous, as torch's; without, it is laid out as q."""
     k, v = _for_blas(k), _for_blas(v)
-    out, logs = empty_for((*q.shape[:3], v.shape[3]), q.dtype, q), np.empty((*q.shape[:3], 1), q.dtype)
+    shape = *q.shape[:3], v.shape[3]
+    out = empty_for(shape, q.dtype, q) if kept is None else np.empty(shape, q.dtype)
+    logs = np.empty((*shape[:3], 1), q.dtype)
     blocks = _blocks(q.shape[2], k.shape[2], causal, q.dtype)
 
     def work(heads: tuple) -> None:
@@ -51,8 +58,10 @@ def attend(q: np.ndarray, k: np.ndarray, v: np.ndarray, scale: float, causal: bo
                 np.exp(scores, out=scores)
             total = np.matmul(scores, np.ones((scores.shape[-1], 1), q.dtype))
             total[total == 0] = 1
+            if kept is not None:
+                scores *= _bits(kept[heads], rows, keys)
             part = np.matmul(scores, vs[:, :, keys], out=outs[:, :, rows])
-            part /= total
+            part /= total if kept is None else total * (1 - p)
             np.log(total, out=sums[:, :, rows])
             if top is not None:
                 sums[:, :, rows] += top
@@ -62,7 +71,8 @@ def attend(q: np.ndarray, k: np.ndarray, v: np.ndarray, scale: float, causal: bo
 
 
 def attend_backward(g: np.ndarray, q: np.ndarray, k: np.ndarray, v: np.ndarray, scale: float, causal: bool,
-                    out: np.ndarray, logs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+                    out: np.ndarray, logs: np.ndarray, kept: np.ndarray | None = None,
+                    p: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The gradients of q, k and v, each laid out as its source is."""
     dq, dk, dv = (empty_for(a.shape, a.dtype, a) for a in (q, k, v))
     g, k, v = _for_blas(g), _for_blas(k), _for_blas(v)
@@ -75,18 +85,24 @@ def attend_backward(g: np.ndarray, q: np.ndarray, k: np.ndarray, v: np.ndarray, 
             dks[...] = dvs[...] = 0
         for i, (rows, keys, visible) in enumerate(blocks):
             scaled, gb, first = qs[:, :, rows] * scale, gs[:, :, rows], whole and i == 0
-            p = np.matmul(scaled, ks[:, :, keys].mT)
-            moderate = p.max() - sums[:, :, rows].min() < 2 * MODERATE
+            weights = np.matmul(scaled, ks[:, :, keys].mT)
+            moderate = weights.max() - sums[:, :, rows].min() < 2 * MODERATE
             if not moderate:
-                _hide(p, visible)
-            p -= sums[:, :, rows]
-            np.exp(p, out=p)
+                _hide(weights, visible)
+            weights -= sums[:, :, rows]
+            np.exp(weights, out=weights)
             if moderate and visible is not None:
-                p[..., -visible.shape[1]:] *= visible
-            _product(p.mT, gb, dvs[:, :, keys], first)
+                weights[..., -visible.shape[1]:] *= visible
             ds = np.matmul(gb, vs[:, :, keys].mT)
+            if kept is None:
+                _product(weights.mT, gb, dvs[:, :, keys], first)
+            else:
+                factor = _bits(kept[heads], rows, keys) * weights.dtype.type(1 / (1 - p))
+                ds *= factor
+                factor *= weights
+                _product(factor.mT, gb, dvs[:, :, keys], first)
             ds -= np.vecdot(gb, outs[:, :, rows])[..., None]
-            ds *= p
+            ds *= weights
             part = np.matmul(ds, ks[:, :, keys], out=dqs[:, :, rows])
             part *= scale
             _product(ds.mT, scaled, dks[:, :, keys], first)
@@ -105,6 +121,10 @@ def _blocks(T: int, S: int, causal: bool, dtype: np.dtype) -> list[tuple[slice, 
         visible = np.tri(stop - start, end - start, dtype=dtype) if causal and start < S else None
         blocks.append((slice(start, stop), slice(0, end), visible))
     return blocks
+
+
+def _bits(kept: np.ndarray, rows: slice, keys: slice) -> np.ndarray:
+    return np.unpackbits(kept[:, :, rows], axis=-1, count=keys.stop)
 
 
 def _hide(scores: np.ndarray, visible: np.ndarray | None) -> None:

@@ -11,6 +11,7 @@ from ...composed.shape import cat
 from ...graph import Tensor, new_tensor, primitive
 from ...kernels.attention import attend, attend_backward
 from ...kernels.layout import arranged
+from ...modes import no_grad
 from ...names import named
 from ...ops.elementwise import where
 from ...ops.fused import fused
@@ -52,6 +53,10 @@ def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, attn
     if flash and attn_mask is None:
         out = _attend(query, key, value, scale, is_causal)
         return out if dtype != np.float16 else named(cast(out, dtype), "ScaledDotProductFlashAttentionForCpu")
+    if attn_mask is None and 0 < dropout_p < 1 and _is_fused(query, key, value, None, 0.0, enable_gqa):
+        kept = _draw_kept((*query.array.shape[:3], key.array.shape[2]), dropout_p)
+        out = _attend_with_dropout(query, key, value, scale, is_causal, kept, dropout_p)
+        return out if dtype != np.float16 else named(cast(out, dtype), "UnsafeView")
     if flash:
         scores = _scores(query, key, scale, is_causal)
     else:                                          # roots on both sides are less likely to overflow
@@ -92,6 +97,34 @@ def _attend_backward(g, query, key, value, scale, causal, out, aside):
        "query", "key", "value", name="ScaledDotProductFlashAttentionForCpu", backward=_attend_backward)
 def _attend(query, key, value, scale, causal):
     return attend(query, key, value, scale, causal)
+
+
+def _draw_kept(shape: tuple[int, ...], p: float) -> np.ndarray:
+    """What dropout keeps of weights of this shape, a bit for each: drawn as `dropout` does, a few rows at a time."""
+    keys = shape[-1]
+    rows = math.prod(shape[:-1])
+    kept, step = np.empty((rows, -(-keys // 8)), np.uint8), max(1, (1 << 16) // keys)
+    with no_grad():
+        for start in range(0, rows, step):
+            part = kept[start:start + step]
+            part[...] = np.packbits(new_tensor(np.empty((len(part), keys), bool)).bernoulli_(1 - p).array, axis=-1)
+    return kept.reshape(*shape[:-1], -1)
+
+
+def _attend_with_dropout_composed(query, key, value, scale, causal, kept, p):
+    weights = _softmax_or_nothing(_scores(query, key, scale, causal))
+    noise = np.unpackbits(kept, axis=-1, count=key.shape[-2]) / (1 - p)
+    return matrix_product(weights * new_tensor(noise.astype(weights.array.dtype)), value)
+
+
+def _attend_with_dropout_backward(g, query, key, value, scale, causal, kept, p, out, aside):
+    return attend_backward(g, query, key, value, scale, causal, out, aside, kept, p)
+
+
+@fused(_attend_with_dropout_composed, "query", "key", "value", name="UnsafeView",
+       backward=_attend_with_dropout_backward)
+def _attend_with_dropout(query, key, value, scale, causal, kept, p):
+    return attend(query, key, value, scale, causal, kept, p)
 
 
 @primitive("Clone", input=lambda g: g)
