@@ -37,10 +37,11 @@ def main(argv: list[str] | None = None) -> int:
     for command in (tokenize, compare, book):
         command.add_parser(commands)
 
-    rank = os.environ.get("RANK", "0")                       # torchrun's; what all of them would say is said once
-    with contextlib.redirect_stderr(io.StringIO()) if rank != "0" else contextlib.nullcontext():
+    rank = os.environ.get("RANK", "0")
+    quiet = os.environ.get("LOCAL_RANK", "0") != "0"         # what all of torchrun's ranks would say, one of them says
+    with contextlib.redirect_stderr(io.StringIO()) if quiet else contextlib.nullcontext():
         args = parser.parse_args(argv)
-    say = partial(print, file=sys.stderr) if rank == "0" else lambda text: None
+    say = (lambda text: None) if quiet else partial(print, file=sys.stderr)
     try:
         return args.run(args)
     except RankError as error:

@@ -49,9 +49,7 @@ def pretrain(config: TrainConfig, resume: bool = False) -> Result:
     with contextlib.ExitStack() as held:
         held.callback(engine.close)
         try:
-            corpus = engine.in_turn(lambda: data.load(config))
-            shape = model_config(config, corpus.tokenizer.n_vocab)
-            batches = data.batches(config, corpus, shape.context_length, engine.ranks)
+            shape, corpus, batches = engine.in_turn(lambda: material(config, engine.ranks))
             folder = engine.first(lambda: claim(config, resume, held))
             return Run(replace(config, out=str(folder)), shape, corpus, batches, engine, folder).go(resume)
         except Exception as error:
@@ -59,6 +57,13 @@ def pretrain(config: TrainConfig, resume: bool = False) -> Result:
             if explained is error:
                 raise
             raise explained from error
+
+
+def material(config: TrainConfig, ranks: int) -> tuple[Config, data.Corpus, data.Batches]:
+    """What is trained, and on what."""
+    corpus = data.load(config)
+    shape = model_config(config, corpus.tokenizer.n_vocab)
+    return shape, corpus, data.batches(config, corpus, shape.context_length, ranks)
 
 
 def claim(config: TrainConfig, resume: bool, held: contextlib.ExitStack) -> Path:

@@ -34,7 +34,7 @@ class Group:
     ranks: int = 1
     local_rank: int = 0              # on this machine
     local_ranks: int = 1
-    device: torch.device = field(default=torch.device("cpu"), init=False)
+    ours: bool = field(default=False, init=False)        # the process group: we made it
 
     @classmethod
     def of_environment(cls) -> Group:
@@ -42,14 +42,14 @@ class Group:
         return cls(*(int(os.environ[name]) for name in names)) if int(os.environ.get("WORLD_SIZE", 1)) > 1 else cls()
 
     def start(self, device: torch.device) -> None:
-        self.device = device
-        if self.ranks > 1:
+        self.ours = self.ranks > 1 and not dist.is_initialized()
+        if self.ours:
             backend = "gloo" if device.type == "cpu" else \
                 f"cpu:gloo,{device.type}:{dist.get_default_backend_for_device(device.type)}"
             dist.init_process_group(backend, timeout=WAIT)
 
     def close(self) -> None:
-        if self.ranks > 1 and dist.is_initialized():
+        if self.ours:
             dist.destroy_process_group()
 
     # ---- the model --------------------------------------------------------------------------------------------------

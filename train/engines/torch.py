@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import re
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -190,7 +191,7 @@ class Engine(shared.Engine):
         return self.group.in_turn(function)
 
     def explain(self, error: Exception) -> Exception:
-        text = str(error).strip().partition("\n")[0]
+        text = " ".join(str(error).strip().partition("\n\n")[0].split())
         if isinstance(error, torch.OutOfMemoryError):
             return RankError(f"{self.device} has too little memory ({text}): a smaller --micro-batch and "
                              "--activation-checkpointing need less, and on several GPUs --parallel fsdp")
@@ -207,7 +208,7 @@ class Engine(shared.Engine):
         """Of all ranks."""
         if self.device.type == "cuda":
             name = torch.cuda.get_device_name(self.device)
-            known = [peak for part, peak in PEAKS.items() if part in name]
+            known = [peak for part, peak in PEAKS.items() if re.search(rf"\b{part}\b", name)]
             flops, source = (known[0], f"dense bf16 of {name} by datasheet") if known else \
                 (measured_bf16(self.device), f"measured in a bf16 product on {name}")
         else:
