@@ -54,7 +54,17 @@ from ..ops.logic import (
     lt,
     ne,
 )
-from ..ops.promotion import as_scalar, cast, check_same_size, kinds, one_tensor, promoted, refuse, to_floating
+from ..ops.promotion import (
+    as_number,
+    as_scalar,
+    cast,
+    check_same_size,
+    kinds,
+    one_tensor,
+    promoted,
+    refuse,
+    to_floating,
+)
 from ..ops.special import (
     _addcdiv,
     _atan2,
@@ -209,6 +219,8 @@ def floor_divide(input: Tensor | Number, other: Tensor | Number) -> Tensor:
 
 def _divisible(input, other) -> tuple:
     """Operands in their common dtype. Integers have no quotient by zero."""
+    if isinstance(input, Variable) and isinstance(other, Variable):
+        other = as_number(input, other)
     input, other = promoted(input, other)
     divisor = other.array if isinstance(other, Variable) else np.asarray(other)
     if divisor.dtype.kind in "iu" and not divisor.all() and 0 not in input.shape:
@@ -239,10 +251,12 @@ def lerp(input: Tensor, end: Tensor, weight: Tensor | Number) -> Tensor:
     """input + weight * (end - input)."""
     check_tensors("lerp", input=input, end=end)
     for name, x in (("end", end), ("weight", weight)):
-        if isinstance(x, Variable) and x.array.dtype != input.array.dtype:
+        if isinstance(x, Variable) and x.array.dtype != input.array.dtype and (name == "end" or x.array.ndim):
             raise RuntimeError(f"expected dtype {input.dtype} for `{name}` but got dtype {x.dtype}")
     if input.array.dtype.kind != "f":
         raise NotImplementedError(f"\"lerp_kernel_scalar\" not implemented for '{input.dtype.tensor_type}'")
+    if isinstance(weight, Variable):
+        input, end, weight = promoted(input, end, weight)
     return named(_lerp(input, end, weight), "LerpBackward1" if isinstance(weight, Variable) else "LerpBackward0")
 
 

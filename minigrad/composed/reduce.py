@@ -180,7 +180,7 @@ def _variance(input, dim, unbiased, correction, keepdim) -> tuple:
         raise TypeError("var() and std() take either unbiased or correction, not both")
     if correction is None:
         correction = 0 if unbiased is False else 1
-    return input, dims_of(dim, input.array.ndim), correction, keepdim
+    return input, dims_of(dim, input.array.ndim), correction, keepdim, dim is None or not input.array.ndim
 
 
 @reduction
@@ -200,16 +200,16 @@ def std(input: Tensor, dim: Dims = None, unbiased: bool | None = None, keepdim: 
 @composite
 def var_mean(input: Tensor, dim: Dims = None, unbiased: bool | None = None, keepdim: bool = False, *,
              correction: float | None = None) -> tuple[Tensor, Tensor]:
-    x, dims, correction, _ = _variance(input, dim, unbiased, correction, keepdim)
-    return var_over(x, dims, correction, keepdim), mean_over(x, dims, keepdim)
+    x, dims, *settings = _variance(input, dim, unbiased, correction, keepdim)
+    return var_over(x, dims, *settings), mean_over(x, dims, keepdim)
 
 
 @reduction
 @composite
 def std_mean(input: Tensor, dim: Dims = None, unbiased: bool | None = None, keepdim: bool = False, *,
              correction: float | None = None) -> tuple[Tensor, Tensor]:
-    x, dims, correction, _ = _variance(input, dim, unbiased, correction, keepdim)
-    return sqrt_flat_at_zero(var_over(x, dims, correction, keepdim)), mean_over(x, dims, keepdim)
+    x, dims, *settings = _variance(input, dim, unbiased, correction, keepdim)
+    return sqrt_flat_at_zero(var_over(x, dims, *settings)), mean_over(x, dims, keepdim)
 
 
 # ---- norms ------------------------------------------------------------------------------------------------------

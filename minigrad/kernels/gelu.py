@@ -26,8 +26,8 @@ def gelu_tanh(input: np.ndarray) -> np.ndarray:
         x, y = flat[start:stop], out[start:stop]
         _tanh(x, np.multiply(x, x, out=y), y)
         y += 1
+        y *= 0.5                                 # first, lest the product of the other two be too large
         y *= x
-        y *= 0.5
 
     in_blocks(work, flat.size)
     return arranged(out.reshape(input.shape), (input,))

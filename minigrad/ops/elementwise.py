@@ -13,6 +13,7 @@ import numpy as np
 from ..graph import Variable, elementwise, primitive
 from .fused import pointwise, zeros_like
 from .promotion import (
+    as_scalar,
     check_alpha,
     check_choice,
     check_difference,
@@ -83,6 +84,14 @@ def sign(input):
 
 # ---- two operands -----------------------------------------------------------------------------------------------
 
+def by_number(f: Callable, input, other: float):
+    """A product or quotient of a tensor and a number. Next to float16, which many a number is too small or too large
+    for, that one is kept in float32; torch does not do so in sums."""
+    if input.dtype != np.float16:
+        return f(input, other)
+    return f(input.astype(np.float32), np.float32(other)).astype(np.float16)
+
+
 @elementwise("Add", input=lambda g: g, other=lambda g: g)
 def _add(input, other):
     return np.add(input, other)
@@ -93,14 +102,16 @@ def _sub(input, other):
     return np.subtract(input, other)
 
 
-@elementwise("Mul", input=lambda g, other: g * other, other=lambda g, input: g * input)
+@elementwise("Mul", input=lambda g, other: g * other if type(other) is not float else _mul(g, other),
+             other=lambda g, input: g * input)
 def _mul(input, other):
-    return np.multiply(input, other)
+    return np.multiply(input, other) if type(other) is not float else by_number(np.multiply, input, other)
 
 
-@elementwise("Div", input=lambda g, other: g / other, other=lambda g, input, other: -g * ((input / other) / other))
+@elementwise("Div", input=lambda g, other: g / other if type(other) is not float else _div(g, other),
+             other=lambda g, input, other: -g * ((input / other) / other))
 def _div(input, other):
-    return np.true_divide(input, other)
+    return np.true_divide(input, other) if type(other) is not float else by_number(np.true_divide, input, other)
 
 
 def add(input, other, *, alpha: int | float = 1):
@@ -184,6 +195,8 @@ def pow(input, exponent):
     base, exponent = promoted(input, exponent)
     if base.array.dtype.kind in "iu" and exponent < 0:
         raise RuntimeError("Integers to negative integer powers are not allowed.")
+    if base.array.dtype == np.float16:
+        as_scalar(exponent, base.array.dtype)                # which refuses what is too large
     return _pow_number(base, exponent if isinstance(exponent, float) else exponent.item())
 
 

@@ -46,12 +46,21 @@ def pair(input, other) -> tuple:
                 if a.shape != b.shape:
                     check_same_size((input, other))
                 return input, other
+            other = as_number(input, other)
         elif input.array.dtype.kind == "f":
             if type(other) is float:
                 return input, other
             if type(other) is int:
                 return input, float(number(other))
     return promoted(one_tensor(input, other), other)
+
+
+def as_number(input, other):
+    """Next to float16, a longer tensor without dimensions is a number: it would lose digits, or be out of range."""
+    if (input.array.dtype == np.float16 and input.array.ndim and other.array.ndim == 0 and not other.requires_grad
+            and other.array.dtype in (np.float32, np.float64)):
+        return other.array.item()
+    return other
 
 
 ARRAYS, NUMBERS = (np.ndarray, np.generic), {bool, int, float}

@@ -10,7 +10,7 @@ import numpy as np
 from ..graph import primitive
 from ..kernels.layout import arranged
 from ..names import composite
-from .elementwise import exp
+from .elementwise import _where, exp
 from .fused import fused
 from .logic import isnan
 from .shape import expand_to, reshape_to
@@ -85,10 +85,17 @@ def mean_over(input, dims, keepdim):
 
 
 # Var x = sum (x - mean)^2 / (n - c): the derivative by x_i is 2 (x_i - mean) / (n - c), for what moves the mean
-# adds nothing, as the differences from it sum to zero.
-@primitive("Var", input=lambda g, input, dims, correction, keepdim, shape:
-           kept(g, dims, keepdim, shape) * _per(2, length(shape, dims) - correction) * _centred(input, dims))
-def var_over(input, dims, correction, keepdim):
+# adds nothing, as the differences from it sum to zero. So it is for n < c, too; but of a whole tensor with n <= c torch
+# says that there is none.
+def _variance_slope(g, input, dims, correction, keepdim, whole, shape):
+    g, centred, freedom = kept(g, dims, keepdim, shape), _centred(input, dims), length(shape, dims) - correction
+    if whole and freedom <= 0:
+        return g * _where(centred == 0, math.nan, math.inf)
+    return g * _per(2, freedom) * centred
+
+
+@primitive("Var", input=_variance_slope)
+def var_over(input, dims, correction, keepdim, whole=False):
     centred = _centred(input, dims)
     return sum_over(centred * centred, dims, keepdim) / max(length(input.shape, dims) - correction, 0)
 

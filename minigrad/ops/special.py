@@ -13,6 +13,7 @@ from .elementwise import (
     _of_reals,
     _pow_number,
     _where,
+    by_number,
     cos,
     exp,
     log,
@@ -22,7 +23,7 @@ from .elementwise import (
 )
 from .fused import fused, pointwise, zeros_like
 from .logic import isnan
-from .promotion import refuse
+from .promotion import kinds, refuse
 
 # ---- functions of the reals -------------------------------------------------------------------------------------
 
@@ -164,15 +165,19 @@ def _addcdiv(input, tensor1, tensor2, value):
 
 @pointwise(lambda input, other: zeros_like(input), "input", "other", name="DivBackward2")
 def _div_floor(input, other):
-    return np.floor_divide(input, other)
+    return _quotient(np.floor_divide, input, other)
 
 
 @pointwise(lambda input, other: zeros_like(input), "input", "other", name="DivBackward2")
 def _div_trunc(input, other):
-    if input.dtype.kind == "f":
-        return np.trunc(input / other)
+    if kinds(input) == "f":
+        return _quotient(lambda x, y: np.trunc(x / y), input, other)
     quotient = np.floor_divide(input, other)                 # rounded down: one too low where a negative one has a rest
     return quotient + ((quotient < 0) & (quotient * other != input))
+
+
+def _quotient(f, input, other):
+    return f(input, other) if type(other) is not float else by_number(f, input, other)
 
 
 def _no_derivative(g):
@@ -181,7 +186,7 @@ def _no_derivative(g):
 
 @elementwise(input=_no_derivative, other=_no_derivative)
 def _floor_divide(input, other):
-    return np.floor_divide(input, other)
+    return _quotient(np.floor_divide, input, other)
 
 
 _floor_divide.node_class.__name__ = "NotImplemented"          # what torch shows as its grad_fn
@@ -194,8 +199,6 @@ def _fmod(input, other):
 
 @pointwise(lambda input, other: input - other * _div_floor(input, other), "input", "other", name="Remainder")
 def _remainder(input, other):
-    if input.dtype.kind != "f":
-        return np.remainder(input, other)
     rest = np.fmod(input, other)                             # np.remainder would give a zero the divisor's sign
     return np.where((rest != 0) & ((rest < 0) != (other < 0)), rest + other, rest)
 
