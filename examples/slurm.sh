@@ -18,6 +18,7 @@
 out=${OUT:-$PWD/runs/$SLURM_JOB_NAME-$SLURM_JOB_ID}        # where all machines see it
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 python=${PYTHON:-python}
+export TORCH_ELASTIC_SHUTDOWN_TIMEOUT=100                  # seconds that the ranks have to save
 
 if compgen -G "$out/checkpoints/step-*" > /dev/null; then
     run=(--resume "$out")
