@@ -63,12 +63,12 @@ def _step(engine, model, optimizer, clip, data: Iterator, chunked: bool) -> Call
 
     def step() -> float:
         ids, targets = map(engine.from_numpy, next(data))
+        optimizer.zero_grad()
         if chunked:
             x = model.features(ids).flatten(0, 1)                         # (B, T, C) -> (B T, C)
             loss = F.linear_cross_entropy(x, model.out_head.weight, targets.flatten())
         else:
             loss = F.cross_entropy(model(ids).flatten(0, 1), targets.flatten())
-        optimizer.zero_grad()
         loss.backward()
         if clip:
             clip(parameters, MAX_NORM)

@@ -8,7 +8,7 @@ in the process:
     M_MMAP_THRESHOLD    blocks below this size come from the heap, instead of having a mapping each
     M_TRIM_THRESHOLD    the heap shrinks only when more than this is free at its end
 
-They hold for the whole process, which then keeps the memory of its largest step; the peak is the same. Making an
+They hold for the whole process, which then keeps the memory of its largest step. Making an
 optimizer sets them, for that is when steps are about to be repeated; with MINIGRAD_MALLOC=system in the environment
 nothing is set. Other C libraries are left alone.
 """
@@ -21,6 +21,7 @@ import sys
 from functools import cache
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+LARGEST = 1 << 27          # bytes kept in one block; the gaps that larger ones leave in the heap cost too much memory
 
 
 @cache
@@ -31,5 +32,5 @@ def keep_freed_memory() -> bool:
     libc = ctypes.CDLL(None)
     if not hasattr(libc, "gnu_get_libc_version"):
         return False
-    mapped = any(libc.mallopt(M_MMAP_THRESHOLD, size) for size in (1 << 30, 1 << 25))    # some take 32 MiB at most
+    mapped = any(libc.mallopt(M_MMAP_THRESHOLD, size) for size in (LARGEST, 1 << 25))    # some take 32 MiB at most
     return bool(mapped and libc.mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1))
