@@ -77,7 +77,7 @@ class TrainConfig:
     temperature: float = free(0.8, "of samples; 0 takes the most likely token")
     top_k: int = free(40, "samples come from the most likely k tokens; 0 from all")
     log_every: int = free(1, "steps between lines of metrics.jsonl")
-    save_every: int = free(500, "steps between checkpoints")
+    save_every: int = free(500, "steps between checkpoints, besides those that validate best")
     keep: int = free(2, "checkpoints to keep, beside the best")
     tensorboard: bool = free(False, "also write TensorBoard events (needs tensorboard)")
 

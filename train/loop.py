@@ -123,7 +123,8 @@ class Run:
                 if config.sample_every and self.step and self.step % config.sample_every == 0:
                     self.show(sample(engine, self.model, self.corpus.tokenizer, config, self.step))
                 done, stopped = self.step == config.steps, engine.most(stop.signal)
-                if done or stopped or self.step and self.step % config.save_every == 0:
+                improved = self.best is not None and self.best[1] == self.step
+                if done or stopped or self.step and (improved or self.step % config.save_every == 0):
                     self.save(last=done or stopped)
                 if done or stopped:
                     break
