@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, note, settings
+from hypothesis import assume, given, note, settings
 from hypothesis import strategies as st
 
 import minigrad
@@ -262,6 +262,11 @@ HALF = ["ReLU", "ReLU6", "SiLU", "Mish", "SELU", "Tanh", "Sigmoid", "LogSigmoid"
         "MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss", "BCEWithLogitsLoss", "CrossEntropyLoss", "NLLLoss"]
 
 
+# Probabilities as targets make several ops of this one: logarithms, times weights, times targets, and their sum. Its
+# terms have one sign, so the errors of half a unit add up, and nothing cancels.
+ROUNDINGS = {"CrossEntropyLoss": 4}
+
+
 @pytest.mark.parametrize("name", HALF)
 @few
 @given(st.data())
@@ -281,6 +286,7 @@ def test_half_precision(name: str, data: st.DataObject) -> None:
     assert actual.dtype == expected.dtype == np.float16
     with np.errstate(all="ignore"):
         unit = np.spacing(np.abs(exact).astype(np.float16)).astype(np.float64)
+        unit = np.maximum(unit, ROUNDINGS.get(name, 1) * 2**-11 * np.abs(exact))
         allowed = np.maximum(np.abs(expected - exact), unit)
         same = (actual == expected) | (np.isnan(actual) & np.isnan(expected))
         assert (same | (np.abs(actual - exact) <= allowed)).all(), (actual, expected, exact)
@@ -493,6 +499,10 @@ def test_clipping(data: st.DataObject) -> None:
     grads = [d.tensor() if d.int(0, 4) else None for _ in range(d.int(0, 3))]
     bound, norm = d.pick([0.5, 1, 100.0]), d.pick([1, 2.0, 3.0, math.inf, "inf"])
     single, how = len(grads) == 1 and d.flag(), d.pick(["norm", "value", "total", "given"])
+    # torch's clip_grad_value_ of nothing fails an assertion of its own, and asks to report it; here it does nothing
+    assume(how != "value" or any(g is not None for g in grads))
+    empty = any(g is not None and not g.numel() for g in grads)
+    no_maximum = empty and how in ("norm", "total") and float(norm) == math.inf
     results = []
     for engine in ENGINES:
         parameters = []
@@ -501,6 +511,10 @@ def test_clipping(data: st.DataObject) -> None:
                 engine, torch.zeros(0, dtype=d.dtype)).dtype)))
             parameters[-1].grad = None if g is None else given_to(engine, g).clone()
         utils, passed = engine.nn.utils, parameters[0] if single else parameters
+        if no_maximum:
+            with pytest.raises(RuntimeError, match=r"norm .*empty tensor"):
+                utils.clip_grad_norm_(passed, bound, norm)
+            continue
         if how == "norm":
             out = utils.clip_grad_norm_(passed, bound, norm)
         elif how == "value":
@@ -510,7 +524,8 @@ def test_clipping(data: st.DataObject) -> None:
         else:
             out = utils.clip_grads_with_norm_(passed, bound, engine.tensor(7.0))
         results.append([out, *(p.grad for p in parameters)])
-    close(*results, "norm and gradients", None)
+    if results:
+        close(*results, "norm and gradients", None)
 
 
 def test_clipping_refuses_what_is_not_finite() -> None:

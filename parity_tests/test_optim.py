@@ -127,6 +127,9 @@ def assert_same(ours: Run, theirs: Run) -> None:
     for key in a:
         assert a[key].dtype == b[key].dtype and a[key].shape == b[key].shape, key
         size = np.abs(b[key], dtype=np.float64).max(initial=0.01)          # what is added is of size 1 and 0.001
+        if ours.dtype == "float16" and key.startswith(("exp_avg ", "momentum_buffer ")):
+            # decay * p is in there, too, for decays to 0.3: a rounding of p is seen, where g cancels it
+            size = max(size, 0.3 * np.abs(b[f"param {key.split()[1]}"], dtype=np.float64).max(initial=0))
         np.testing.assert_allclose(a[key], b[key], rtol=close, atol=close * size, err_msg=key)
 
 
