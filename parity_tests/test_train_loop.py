@@ -443,6 +443,20 @@ def test_a_loss_that_is_no_number_is_looked_into(engine, monkeypatch, capsys):
         assert checkpoints.read(post).step == 3
 
 
+def test_a_model_that_is_broken_from_the_start(monkeypatch, capsys):
+    build = loop.Engine.build
+
+    def broken(self, *args):
+        model = build(self, *args)
+        with self.torch.no_grad():
+            model.tok_emb.weight[0] = float("nan")
+        return model
+
+    monkeypatch.setattr(loop.Engine, "build", broken)
+    assert main(["pretrain", "--data", "text.txt", "--tokenizer", "char", "--steps", "2", "--out", "run"]) == 1
+    assert "step 0: the loss is nan. The weights tok_emb.weight" in capsys.readouterr().err
+
+
 def test_misuse_is_a_line(capsys):
     for flags, says in ((["--device", "cuda"], "--engine torch"), (["--precision", "bf16"], "fp32"),
                         (["--compile"], "nothing to compile"), (["--batch-size", "0"], "at least 1"),

@@ -172,7 +172,7 @@ class Run:
         model.train()
         self.evaluated = self.step
         loss = losses["val_loss"] if losses["val_loss"] is not None else losses["train_loss"]
-        if self.best is None or loss < self.best[0]:
+        if math.isfinite(loss) and (self.best is None or loss < self.best[0]):
             self.best = (loss, self.step)
         if self.metrics:
             perplexity = math.exp(min(loss, 700))
