@@ -103,7 +103,7 @@ def autograd_step(config: GPT2Config, batch: int, clip: bool) -> Callable[[], fl
 
 
 def tinygrad_step(config: GPT2Config, batch: int, clip: bool) -> Callable[[], float]:
-    from tinygrad import Context, Tensor, TinyJit            # 0.14
+    from tinygrad import Context, Tensor, TinyJit  # 0.14
     from tinygrad.nn.optim import AdamW
     T = config.context_length
     mask = Tensor(np.where(np.tri(T, dtype=bool), 0, -np.inf).astype(np.float32))

@@ -132,7 +132,7 @@ def check_losses(sides: list[Side]) -> None:
 
 def quartiles(values: list[float]) -> tuple[float, float]:
     ordered = sorted(values)
-    return ordered[len(ordered) // 4], ordered[-len(ordered) // 4 - 1 if len(ordered) % 4 else -len(ordered) // 4]
+    return ordered[len(ordered) // 4], ordered[-1 - len(ordered) // 4]
 
 
 def _result(side: Side, torch: Side | None, tokens: int) -> Result:

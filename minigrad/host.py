@@ -4,21 +4,34 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import cache
 
 _count: int | None = None
 
 
 def get_num_threads() -> int:
-    return _count or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else _count or os.cpu_count() or 1
+    """How many threads work on one op: what set_num_threads said, else OMP_NUM_THREADS, else one for each core."""
+    return _count or _default()
+
+
+@cache
+def _default() -> int:
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    if given.isdecimal() and int(given):
+        return int(given)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def set_num_threads(num: int) -> None:
+    """So many threads, in minigrad's own loops and in NumPy's products of matrices (where its BLAS can be told)."""
     global _count
     if not isinstance(num, int):
         raise TypeError(f"set_num_threads expects an int, but got {type(num).__name__}")
     if num <= 0:
         raise RuntimeError("set_num_threads expects a positive integer")
     _count = num
+    from .kernels import blas
+    blas.set_threads(num)
 
 
 def compile(model: Callable | None = None, *, fullgraph: bool = False, dynamic: bool | None = None,

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minigrad
-from minigrad.kernels import blocks, cross_entropy, memory
+from minigrad.kernels import blas, blocks, cross_entropy, memory
 from minigrad.kernels.adam import adam_step
 from minigrad.nn.functional import activation, attention, loss, normalization
 
@@ -328,6 +328,20 @@ def threads(monkeypatch):
     former = minigrad.get_num_threads()
     yield minigrad.set_num_threads
     minigrad.set_num_threads(former)
+
+
+def test_blas_follows(threads):
+    """set_num_threads is for NumPy's products, too; where our own threads make them, each does so alone."""
+    functions = blas._functions()
+    if functions is None:
+        pytest.skip("NumPy's BLAS here is not OpenBLAS")
+    get, _ = functions
+    for number in (1, 2):
+        threads(number)
+        assert get() == number
+        with blas.single_threaded(), blas.single_threaded():
+            assert get() == 1
+        assert get() == number
 
 
 def test_every_item_once(threads):

@@ -1,0 +1,50 @@
+"""What the bench of training says of its task is so, and its sides do the same."""
+
+from __future__ import annotations
+
+import pytest
+
+import gpt
+from bench import peers, profile, train, trainee
+from gpt.config import GPT2Config
+
+TINY = GPT2Config(vocab_size=11, context_length=6, emb_dim=8, n_heads=2, n_layers=2, drop_rate=0.0)
+
+
+@pytest.mark.parametrize("config", [TINY, GPT2Config(vocab_size=9, context_length=5, emb_dim=4, n_heads=1, n_layers=1,
+                                                     qkv_bias=True, tied=True)], ids=["untied", "tied"])
+def test_parameters(config):
+    assert trainee.parameters(config) == sum(p.numel() for p in gpt.build(config).parameters())
+
+
+def test_flops():
+    """Forward, backward by the weight and by the input: six for each weight and token; and attention."""
+    matrices = TINY.n_layers * 12 * TINY.emb_dim**2 + TINY.emb_dim * TINY.vocab_size
+    T = TINY.context_length
+    attention = 7 * 2 * TINY.n_layers * 3 * TINY.emb_dim * T * (T + 1) / 2
+    assert trainee.flops(TINY, 3) == 6 * matrices * 3 * T + attention
+
+
+def test_sides_learn_alike():
+    names = ["minigrad", "torch", "torch-chunked", *(n for n in ("autograd",) if peers.missing(n) is None)]
+    sides = [train.Side.__new__(train.Side) for _ in names]
+    for side, name in zip(sides, names, strict=True):
+        step = trainee.SIDES[name](TINY, 3, name.startswith(("minigrad", "torch")))
+        side.name, side.losses = name, [step() for _ in range(5)]
+    train.check_losses(sides)
+    sides[1].losses[3] *= 1.01
+    with pytest.raises(SystemExit, match="after 3 steps"):
+        train.check_losses(sides)
+
+
+def test_processes_take_turns():
+    ours, bound = train.measure(TINY, 2, ["minigrad", "bound"], rounds=3, steps=2, threads=1)
+    assert len(ours.losses) == 8 and ours.peak_bytes > bound.peak_bytes / 2 > 1e6 and ours.ratio is None
+
+
+def test_profile():
+    ops = profile.step_ops(TINY, 2)
+    for op in ops:
+        profile.measure(op, 1, trainee.parameters(TINY))
+        assert set(op.ms) == {"minigrad", "torch"} and op.best(1e9, 1e9) > 0
+    profile.show(ops, 1e11, 1e10)
