@@ -191,7 +191,12 @@ def _load(args: argparse.Namespace) -> tuple[Any, Any, Any]:
         raise ValueError(f"the tokenizer has {tokenizer.n_vocab} tokens and the model {config.vocab_size}: they do not "
                          "belong together. Name the right one: --tokenizer NAME, or a folder")
     model = checkpoints.from_pretrained(path, config=config)
-    return engine, model.to(args.device) if args.engine == "torch" else model, tokenizer
+    if args.device != "cpu":
+        try:
+            model = model.to(args.device)
+        except (RuntimeError, AssertionError) as error:  # an assertion is what torch without CUDA makes of cuda
+            raise RuntimeError(f"--device {args.device}: {error}") from None
+    return engine, model, tokenizer
 
 
 def _encoded(text: str, tokenizer: Any, special: bool) -> list[int]:

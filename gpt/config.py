@@ -62,11 +62,17 @@ def from_fields(cls: type, values: dict[str, Any]) -> Any:
     return cls(**values)
 
 
+# A damaged file is refused at once: layers are objects, and ten million of them fill a machine without any weights.
+LARGEST = {"n_layers": 10_000}
+
+
 def check_sizes(config: Any, *names: str) -> None:
     for name in names:
         value = getattr(config, name)
         if type(value) is not int or value < 1:
             raise ValueError(f"{name} must be a positive integer, not {value!r}")
+        if value > (most := LARGEST.get(name, 2**31 - 1)):
+            raise ValueError(f"{name} must be at most {most}, not {value}")
 
 
 def check_numbers(config: Any, *names: str) -> None:
@@ -124,6 +130,6 @@ def resolve(config: Config | str) -> Config:
 def from_dict(values: dict[str, Any]) -> Config:
     """The configuration of whatever architecture `values`, made by `to_dict`, is of."""
     name = values.get("architecture")
-    if name not in ARCHITECTURES:
+    if not isinstance(name, str) or name not in ARCHITECTURES:
         raise ValueError(f"architecture must be one of {', '.join(map(repr, ARCHITECTURES))}, not {name!r}")
     return ARCHITECTURES[name].from_dict(values)

@@ -111,7 +111,12 @@ def stream(model: nn.Module, prompts: Tensor | Sequence[Sequence[int]], max_new_
         raise TypeError(f"sampling must be a Sampling(...), not {sampling!r}")
     _check_integer("max_new_tokens", max_new_tokens, 0, None)
     _check_integer("slide", slide, 1, model.config.context_length)
+    if vocabulary is not None:
+        _check_integer("vocabulary", vocabulary, 1, None)
     stop_tokens = frozenset(stop_tokens)
+    for id in stop_tokens:
+        if isinstance(id, bool) or not hasattr(id, "__index__"):
+            raise TypeError(f"stop_tokens holds {id!r}: token ids are integers (for texts there is stop_strings)")
     capacity = min(max(map(len, rows)) + max_new_tokens, model.config.context_length)
     window = _Window(model, slide, model.new_cache(len(rows), capacity) if cache else None)
     return _steps(model, rows, max_new_tokens, sampling, window, stop_tokens, stop, generator, vocabulary)

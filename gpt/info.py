@@ -93,9 +93,9 @@ def table(name: str, found: dict[str, Any]) -> str:
         ("  output head", f"{p['head']:,}" if p["head"] else "the token embedding"),
         ("memory", f"{_bytes(m['float32'])} in float32, {_bytes(m['float16'])} in float16"),
         ("  to train", f"{_bytes(m['training_adamw_float32'])} and activations (float32, with gradients and AdamW)"),
-        ("FLOPs per token", f"{f['forward_first'] / 1e6:,.1f} M forward, {f['forward_full_context'] / 1e6:,.1f} M at "
-                            "the end of the context"),
-        ("  to train", f"{f['training'] / 1e6:,.1f} M, forward and backward, on average over a full context"),
+        ("FLOPs per token", f"{_count(f['forward_first'])} forward, {_count(f['forward_full_context'])} at the end of "
+                            "the context"),
+        ("  to train", f"{_count(f['training'])}, forward and backward, on average over a full context"),
         ("KV cache", f"{k['per_token']:,} bytes per token (float32), {_bytes(k['full_context'])} for the context"),
     ]
     if files is not None:
@@ -104,6 +104,10 @@ def table(name: str, found: dict[str, Any]) -> str:
         rows += [("weights", f"{held} in {w['tensors']} tensors" if w else "none there"),
                  ("tokenizer", f"{t['kind']}, {t['tokens']:,} tokens" if t else "none there")]
     return "\n".join(f"{label:17}{text}" for label, text in rows)
+
+
+def _count(n: int) -> str:
+    return f"{n / 1e6:,.1f} M" if n >= 1e6 else f"{n:,}"
 
 
 def _bytes(n: int) -> str:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import gpt
 import minigrad
-from gpt.config import CONFIGS, GPT2Config
+from gpt.config import CONFIGS, GPT2Config, from_dict
 
 ENGINES = {"numpy": minigrad, "torch": torch}
 TINY = GPT2Config(vocab_size=13, context_length=8, emb_dim=12, n_heads=3, n_layers=2)
@@ -236,6 +236,8 @@ def test_initial_weights_of_gpt2(engine):
     ({"n_heads": 0}, "n_heads must be a positive integer, not 0"),
     ({"vocab_size": -1}, "vocab_size must be a positive integer, not -1"),
     ({"context_length": 8.0}, "context_length must be a positive integer, not 8.0"),
+    ({"n_layers": 10**7}, "n_layers must be at most 10000, not 10000000"),
+    ({"vocab_size": 10**30}, "vocab_size must be at most 2147483647, not 1000"),
     ({"n_layers": True}, "n_layers must be a positive integer, not True"),
     ({"drop_rate": 1.0}, "drop_rate must be in [0, 1), not 1.0"),
     ({"drop_rate": "0.1"}, "drop_rate must be a number, not '0.1'"),
@@ -253,6 +255,8 @@ def test_what_from_dict_refuses():
         GPT2Config.from_dict(asdict(TINY) | {"width": 3})
     with pytest.raises(ValueError, match="of architecture 'gpt2', not 'llama'"):
         GPT2Config.from_dict({"architecture": "llama"})
+    with pytest.raises(ValueError, match=r"architecture must be one of 'gpt2', not \[\]"):
+        from_dict({"architecture": []})
 
 
 @engines

@@ -450,6 +450,10 @@ def test_shards_and_their_index_must_agree(tmp_path):
         index.write_text(json.dumps({"weight_map": changed}))
         with pytest.raises(CheckpointError, match=message):
             load()
+    for text in ("[]", "null", '{"weight_map": []}'):
+        index.write_text(text)
+        with pytest.raises(CheckpointError, match="no 'weight_map'"):
+            load()
     index.write_text(json.dumps(content))
     (tmp_path / shard).write_bytes((tmp_path / shard).read_bytes()[:-1])
     with pytest.raises(CheckpointError, match=shard):

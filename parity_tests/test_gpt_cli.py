@@ -148,6 +148,12 @@ def test_mistakes_are_told_in_one_line(folder, flags, words, capsys):
     assert words in refused("generate", "--model", folder, "--prompt", "the", *flags, capsys=capsys)
 
 
+@pytest.mark.parametrize("device", ["cuda:99", "nonsense"])
+def test_devices_that_are_not_there_are_told_in_one_line(folder, device, capsys):
+    flags = "--engine", "torch", "--device", device, "--max-new-tokens", 1
+    assert "--device " + device in refused("generate", "--model", folder, "--prompt", "the", *flags, capsys=capsys)
+
+
 def test_models_that_are_not_there_or_damaged(folder, tmp_path, capsys):
     def message(path: Path | str) -> str:
         return refused("generate", "--model", path, "--prompt", "the", capsys=capsys)
@@ -214,6 +220,8 @@ def test_the_book_model_in_numbers(capsys):
     text = run("info", "book-124M", capsys=capsys)
     assert "163,009,536" in text
     assert "621.83 MiB" in text
+    assert "247.1 M forward" in text
+    assert " 0.0 M" not in run("info", "tiny", capsys=capsys)
 
 
 @pytest.mark.parametrize("name", CONFIGS)

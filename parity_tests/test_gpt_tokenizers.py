@@ -433,9 +433,10 @@ def test_what_is_not_there_is_named(tmp_path):
     (tmp_path / "notes.txt").write_text("x")
     with pytest.raises(ValueError, match=r"notes\.txt: not a tokenizer's file"):
         get_tokenizer(tmp_path / "notes.txt")
-    (tmp_path / "tokenizer.meta.json").write_text('{"type": "rune"}')
-    with pytest.raises(ValueError, match="its type is 'rune', expected one of bpe"):
-        get_tokenizer(tmp_path)
+    for kind in ("rune", [], {}, None):
+        (tmp_path / "tokenizer.meta.json").write_text(json.dumps({"type": kind}))
+        with pytest.raises(ValueError, match=f"its type is {re.escape(repr(kind))}, expected one of bpe"):
+            get_tokenizer(tmp_path)
 
 
 # ---- damage ---------------------------------------------------------------------------------------------------------

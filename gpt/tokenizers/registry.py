@@ -44,7 +44,7 @@ def get_tokenizer(name_or_path: str | Path, *, text: str | None = None, vocab_si
         path = path.parent if path.name == METADATA else path
     if (path / METADATA).is_file():
         kind = read_json(path / METADATA).get("type")
-        if kind not in OWN:
+        if not isinstance(kind, str) or kind not in OWN:
             raise ValueError(f"{path / METADATA}: its type is {kind!r}, expected one of {', '.join(OWN)}")
         return OWN[kind].load(path)
     if (path / "tokenizer.json").is_file():

@@ -39,7 +39,8 @@ def weights_file(path: Path) -> Path | None:
 
 def shards(index: Path) -> dict[str, str]:
     """Which file beside the index holds which tensor."""
-    weight_map = load_json(index).get("weight_map")
+    values = load_json(index)
+    weight_map = values.get("weight_map") if type(values) is dict else None
     if type(weight_map) is not dict or not weight_map or not all(type(name) is str for name in weight_map.values()):
         raise RuntimeError(f"{index}: there is no 'weight_map' from tensors to files in it")
     for name in set(weight_map.values()):
