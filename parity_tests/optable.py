@@ -282,7 +282,8 @@ def batch_norm(d: Draw) -> Call:
     x = d.tensor(d.pick([(4, 2), (3, 2, 2), (2, 1, 3)]))
     c = x.shape[1]
     running = (torch.zeros(c, dtype=d.dtype), torch.ones(c, dtype=d.dtype))
-    affine = {"weight": d.tensor((c,)), "bias": d.tensor((c,))} if d.flag() else {}
+    # in order, for outside of training torch's backward takes no notice of the weight's stride, and reads other numbers
+    affine = {"weight": in_order(d.tensor((c,))), "bias": d.tensor((c,))} if d.flag() else {}
     return (x, *running), {"training": d.flag(), "momentum": 0.3, **affine}
 
 
