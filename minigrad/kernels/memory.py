@@ -21,7 +21,7 @@ import sys
 from functools import cache
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-LARGEST = 1 << 26          # bytes kept in one block; the gaps that larger ones leave in the heap cost too much memory
+LARGEST = 1 << 27          # bytes kept in one block; the gaps that larger ones leave in the heap cost too much memory
 
 
 @cache
