@@ -361,6 +361,10 @@ def test_a_short_text_gives_a_small_vocabulary_and_min_frequency_a_smaller_one()
         names = ("text", "vocab_size", "pattern", "special_tokens", "min_frequency")
         with pytest.raises(ValueError, match=message):
             train_bpe(**dict(zip(names, arguments)))
+    with pytest.raises(TypeError, match=r"special_tokens must be a list of tokens, such as \['<end>'\]"):
+        train_bpe("x", 300, special_tokens="<end>")
+    with pytest.raises(TypeError, match=r"vocab_size must be an integer, not 300\.5"):
+        train_bpe("x", 300.5)
 
 
 def test_training_is_fast():

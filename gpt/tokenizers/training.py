@@ -23,6 +23,10 @@ def train_bpe(text: str | Iterable[str], vocab_size: int, *, pattern: str = "gpt
     """A byte-level BPE of `vocab_size` tokens: 256 bytes, merged ones, special ones. It has fewer when the text has no
     more pairs, or none that occurs `min_frequency` times. `text` may be many texts, taken one at a time.
     """
+    if isinstance(special_tokens, str):
+        raise TypeError(f"special_tokens must be a list of tokens, such as [{special_tokens!r}], not one str")
+    if not hasattr(vocab_size, "__index__"):
+        raise TypeError(f"vocab_size must be an integer, not {vocab_size!r}")
     special_tokens = list(special_tokens)
     n_merges = vocab_size - 256 - len(special_tokens)
     if n_merges < 0:
