@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
@@ -112,9 +112,11 @@ def save_hf(model: transformers.GPT2LMHeadModel, folder: Path, form: str, dtype:
         torch.save(state, folder / "pytorch_model.bin", _use_new_zipfile_serialization=form == "zip")
 
 
+few = settings(max_examples=max(settings().max_examples // 2, 1))        # transformers takes its time to save and load
 FORMS = ["single", "sharded", "safetensors by hand", "zip", "legacy"]
 
 
+@few
 @given(configs(qkv_bias=True), ENGINES, st.sampled_from(FORMS), st.sampled_from(sorted(DTYPES)), st.booleans(),
        st.booleans(), st.integers(0, 99))
 def test_hugging_face_folders_give_transformers_logits_and_gradients(folder, config, engine, form, dtype, prefix,
@@ -149,6 +151,7 @@ def test_hugging_face_folders_give_transformers_logits_and_gradients(folder, con
         close(ours[name], theirs[name], atol=1e-9 * scale, err_msg=name)
 
 
+@few
 @given(configs(), ENGINES, st.sampled_from(["float32", "float16"]))
 def test_what_is_exported_transformers_loads_bit_for_bit(folder, config, engine, dtype):
     model, path = our_model(engine, config).to(getattr(LIBRARIES[engine], dtype)), folder()

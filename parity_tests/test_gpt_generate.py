@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from transformers import generation as hf
 
@@ -31,7 +31,7 @@ SAMPLINGS = st.builds(
     repetition_penalty=st.sampled_from([1.0, 0.7, 1.3]))
 CONFIGS = st.builds(
     lambda heads, width, **kw: GPT2Config(emb_dim=heads * width, n_heads=heads, **kw), heads=st.integers(1, 3),
-    width=st.integers(1, 4), vocab_size=st.integers(2, 17), context_length=st.integers(1, 7),
+    width=st.integers(1, 4), vocab_size=st.integers(2, 17), context_length=st.integers(1, 5),
     n_layers=st.integers(1, 2), drop_rate=st.just(0.3), qkv_bias=st.booleans(), tied=st.booleans())
 
 
@@ -59,7 +59,7 @@ def cases(draw, rows: int = 2):
     config = draw(CONFIGS)
     ids = st.integers(0, config.vocab_size - 1)
     prompts = draw(st.lists(st.lists(ids, min_size=1, max_size=8), min_size=1, max_size=rows))
-    return config, prompts, draw(st.integers(0, 9)), draw(SAMPLINGS)
+    return config, prompts, draw(st.integers(0, 7)), draw(SAMPLINGS)
 
 
 def by_the_book(model, prompt: list[int], n: int, temperature: float = 0.0, top_k: int | None = None,
@@ -84,7 +84,7 @@ def by_the_book(model, prompt: list[int], n: int, temperature: float = 0.0, top_
 
 # ---- the rule ----------------------------------------------------------------------------------------------------
 
-@given(cases(), st.integers(1, 7))
+@given(cases(), st.integers(1, 5))
 def test_the_cache_changes_no_token(case, slide):
     config, prompts, n, sampling = case
     model, out = model_of(config), []
@@ -132,7 +132,7 @@ def test_greedily_a_row_is_what_it_is_alone(case):
     assert together == [generate.generate(model, [p], n, sampling)[0] for p in prompts]
 
 
-@given(cases(rows=1), st.integers(2, 7))
+@given(cases(rows=1), st.integers(2, 5))
 def test_a_sliding_window_is_recomputed_once_in_so_many_steps(case, slide):
     config, prompts, n, _ = case
     assume(slide <= config.context_length)
@@ -332,8 +332,9 @@ def test_no_character_is_ever_split(text):
     assert all(text.startswith("".join(pieces[:i])) for i in range(len(pieces) + 1))
 
 
+@settings(max_examples=max(settings().max_examples // 2, 1))         # three generations each
 @given(st.sampled_from(list(ENGINES)), st.integers(0, 1000),
-       st.lists(st.text("helo wrd", min_size=1, max_size=9), min_size=1, max_size=3),
+       st.lists(st.text("helo wrd", min_size=1, max_size=9), min_size=1, max_size=2),
        st.lists(st.text("helo wrd", min_size=1, max_size=2), max_size=2))
 def test_streamed_text_is_the_text(engine, seed, prompts, stops):
     tokenizer = CharacterTokenizer.train("hello world")
