@@ -37,6 +37,8 @@ def attend(q: np.ndarray, k: np.ndarray, v: np.ndarray, scale: float, causal: bo
     bits (B, H, T, S / 8) of what is kept, and the result is contiguous, as torch's; without, it is laid out as q."""
     k, v = _for_blas(k), _for_blas(v)
     shape = *q.shape[:3], v.shape[3]
+    if q.shape[2] == 1 and kept is None and k.shape[2] and not causal:
+        return _one_query(q, k, v, scale, empty_for(shape, q.dtype, q))
     out = empty_for(shape, q.dtype, q) if kept is None else np.empty(shape, q.dtype)
     logs = np.empty((*shape[:3], 1), q.dtype)
     blocks = _blocks(q.shape[2], k.shape[2], causal, q.dtype)
@@ -68,6 +70,19 @@ def attend(q: np.ndarray, k: np.ndarray, v: np.ndarray, scale: float, causal: bo
 
     _over_heads(work, q, k)
     return out, logs
+
+
+def _one_query(q: np.ndarray, k: np.ndarray, v: np.ndarray, scale: float, out: np.ndarray) -> tuple:
+    """One query a head, as in generating a token: two products of a matrix with a vector."""
+    weights = np.matmul(k, (q * scale).mT)                                   # (B, H, S, 1)
+    top = np.maximum.reduce(weights, 2, keepdims=True)
+    np.copyto(top, 0, where=top == -math.inf)
+    weights -= top
+    np.exp(weights, out=weights)
+    total = np.add.reduce(weights, 2, keepdims=True)
+    np.matmul(weights.mT, v, out=out)                                        # (B, H, 1, E)
+    out /= total
+    return out, np.log(total) + top
 
 
 def attend_backward(g: np.ndarray, q: np.ndarray, k: np.ndarray, v: np.ndarray, scale: float, causal: bool,

@@ -12,7 +12,6 @@ import numpy as np
 from ..graph import Variable, primitive
 from ..ops.matmul import matrix_product
 from ..ops.shape import reshape_to, swap_dims
-from .row import is_row, times_vector
 
 
 # With the batch folded into rows, Y = X W^T + b, and so dX = G W, dW = G^T X, db = the sum of G's rows. The first is
@@ -26,7 +25,9 @@ def affine(input, weight, bias):
     if input.dtype == np.float16:                                   # rounded once, after the bias
         wide = [a if a is None else a.astype(np.float32) for a in (input, weight, bias)]
         return affine(*wide).astype(np.float16)
-    out = times_vector(weight, input.reshape(-1)) if is_row(input, weight) else matrix_product(_rows(input), weight.T)
+    # One row, as in generating a token: a matrix times a vector, for which BLAS has a kernel, and threads.
+    one = input.size == input.shape[-1] and weight.size
+    out = np.matmul(weight, input.reshape(-1)) if one else matrix_product(_rows(input), weight.T)
     if out.ndim != input.ndim:
         out = out.reshape(*input.shape[:-1], weight.shape[0])
     if bias is not None:

@@ -17,6 +17,8 @@ def standardise(x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | Non
                 centred: bool) -> tuple[np.ndarray, tuple]:
     """x (rows, width), contiguous; weight and bias (width,). The result, and what backward needs."""
     rows, width = x.shape
+    if rows == 1:
+        return _standardise_one(x, weight, bias, eps, centred)
     y, mean, r = np.empty_like(x), np.empty((rows, 1), x.dtype), np.empty((rows, 1), x.dtype)
 
     def work(start: int, stop: int) -> None:
@@ -38,6 +40,22 @@ def standardise(x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | Non
 
     in_blocks(work, rows, width)
     return y, (mean if centred else None, r)
+
+
+def _standardise_one(x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None, eps: float,
+                     centred: bool) -> tuple[np.ndarray, tuple]:
+    """The same of a single row, as in generating a token: there each call of NumPy counts."""
+    row, width, mean = x[0], x.shape[1], None
+    if centred:
+        mean = np.add.reduce(row) / width
+        row = row - mean
+    r = 1 / np.sqrt(np.dot(row, row) / width + eps)
+    y = row * r
+    if weight is not None:
+        y *= weight
+    if bias is not None:
+        y += bias
+    return y[None], (np.full((1, 1), mean, x.dtype) if centred else None, np.full((1, 1), r, x.dtype))
 
 
 def standardise_backward(g: np.ndarray, x: np.ndarray, weight: np.ndarray | None, aside: tuple,
