@@ -251,9 +251,9 @@ def _from_numbers(data, dtype: np.dtype | None) -> np.ndarray:
     if isinstance(data, str | bytes):
         raise TypeError(f"new(): invalid data type '{type(data).__name__}'")
     kinds = _kinds(data)
-    if not kinds <= {bool, int, float}:
-        array = _stacked(data, dtype)
-        return array if dtype is None else array.astype(dtype)
+    whole = dtype is not None and dtype.kind in "iu"
+    if not kinds <= {bool, int, float} or whole and {int, float} <= kinds:      # no float holds every integer
+        return _stacked(data, dtype)
     own = float if float in kinds or not kinds else int if int in kinds else bool
     target = dtype or (dtypes.get_default_dtype().numpy if own is float else np.dtype(own))
     exact = target if target.kind == "f" else np.dtype(own)
@@ -265,9 +265,7 @@ def _from_numbers(data, dtype: np.dtype | None) -> np.ndarray:
     except ValueError:
         _refuse_ragged(data)
         raise
-    if exact != target and target.kind != "b":
-        _check_range(array, target)
-    return array if exact == target else array.astype(target)
+    return _converted(array, target)
 
 
 def _is_list(kind: type) -> bool:
@@ -300,14 +298,20 @@ def _refuse_ragged(data, depth: int = 0) -> None:
 
 
 def _stacked(data, dtype: np.dtype | None = None) -> np.ndarray:
-    """Nested lists that hold arrays, NumPy numbers or tensors of one element, in the dtype that all have together."""
+    """Nested lists that hold arrays, NumPy numbers or tensors of one element: in the dtype given, to which each of them
+    is converted for itself, or in the dtype that all have together."""
     if isinstance(data, Variable):
         if data.array.size != 1:
             raise ValueError("only one element tensors can be converted to Python scalars")
-        return data.array.reshape(())
+        if dtype is not None and dtype.kind in "iub" and data.array.dtype.kind == "f":
+            raise TypeError("only integer tensors of a single element can be converted to an index")
+        return _converted(data.array.reshape(()), dtype)
     if isinstance(data, np.ndarray | np.generic):
         dtypes.of(data.dtype)
-        return np.asarray(data)
+        whole = dtype is not None and dtype != data.dtype and dtype.kind in "iub"
+        if whole and data.dtype.kind in "fb" and data.dtype != np.float64:      # np.float64 is a Python float
+            raise TypeError(f"'numpy.{data.dtype.name}' object cannot be interpreted as an integer")
+        return _converted(np.asarray(data), dtype)
     if not _is_list(type(data)):
         if isinstance(data, complex):
             raise TypeError("minigrad has no complex numbers")
@@ -319,22 +323,40 @@ def _stacked(data, dtype: np.dtype | None = None) -> np.ndarray:
             if is_torchs(data):
                 raise TypeError(f"expected a {tensor_not(data)}")
             raise RuntimeError(f"Could not infer dtype of {type(data).__name__}")
-        return np.asarray(data, dtypes.python_scalar(data))
+        if dtype is None:
+            return np.asarray(data, dtypes.python_scalar(data))
+        python_kind = float if isinstance(data, float) else int
+        with np.errstate(all="ignore"):
+            try:
+                return _converted(np.asarray(data, dtype if dtype.kind == "f" else python_kind), dtype)
+            except OverflowError:
+                raise ValueError("Overflow when unpacking long long") from None
     parts = [_stacked(item, dtype) for item in data]
     for part in parts:
         if part.shape != parts[0].shape:
             raise ValueError(f"expected sequence of length {len(parts[0]) if parts[0].ndim else 1} at dim 1 "
                              f"(got {len(part) if part.ndim else 1})")
-    dtype = parts[0].dtype if parts else dtypes.get_default_dtype().numpy
-    for part in parts:
-        dtype = dtypes.promote_numpy(dtype, part.dtype)
-    return np.array(parts, dtype)
+    if dtype is None:
+        dtype = parts[0].dtype if parts else dtypes.get_default_dtype().numpy
+        for part in parts:
+            dtype = dtypes.promote_numpy(dtype, part.dtype)
+    with np.errstate(all="ignore"):
+        return np.array(parts, dtype)
+
+
+def _converted(array: np.ndarray, dtype: np.dtype | None) -> np.ndarray:
+    if dtype is None:
+        return array
+    if dtype.kind in "iu":
+        _check_range(array, dtype)
+    with np.errstate(all="ignore"):
+        return array.astype(dtype, copy=False)
 
 
 def _check_range(array: np.ndarray, dtype: np.dtype) -> None:
-    """Numbers must fit their integer type; unsigned ones may be negative, as they wrap."""
+    """Numbers must fit their integer type; integers may be negative where it is unsigned, as they wrap."""
     info = np.iinfo(dtype)
-    low = -int(info.max) if dtype.kind == "u" else int(info.min)
+    low = int(info.min) if dtype.kind == "i" or array.dtype.kind == "f" else -int(info.max)
     if array.size and not (low <= array.min() and array.max() <= info.max):
         raise RuntimeError(f"value cannot be converted to type {dtype.name} without overflow")
 

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 import minigrad
 
@@ -73,3 +75,21 @@ def test_copies(copied: Callable) -> None:
         assert base[2, 1].item() == (-1 if copied is copy.copy else 9)
         with pytest.raises(RuntimeError):
             copy.deepcopy(engine.ones(2, requires_grad=True) * 2)
+
+
+NUMBERS = [0.1, -1.5, 2**53 + 1, 2**24 + 1, -1, 300, True, 1e300, float("inf"), float("nan"), np.float16(0.1),
+           np.float32(1 / 3), np.float64(1 / 3), np.int8(-3), np.uint8(200), np.int32(2**31 - 1), np.int64(2**53 + 1)]
+TARGETS = ["float64", "float32", "float16", "int64", "int16", "uint8", "bool"]
+
+
+@given(st.lists(st.sampled_from(NUMBERS), min_size=1, max_size=3), st.sampled_from(TARGETS))
+def test_each_number_of_a_mixed_list_is_converted_for_itself(numbers, target):
+    """[0.1, np.int16(0)] in float64 holds 0.1, not the float32 next to it, which both would be without a dtype."""
+    def made(engine):
+        return outcome(lambda: engine.tensor(numbers, dtype=getattr(engine, target)).numpy())
+
+    expected, actual = made(torch), made(minigrad)
+    if isinstance(expected, Exception):
+        assert isinstance(actual, type(expected)), (actual, expected)
+    else:
+        np.testing.assert_array_equal(actual, expected, strict=True)
