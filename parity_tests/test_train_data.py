@@ -207,10 +207,14 @@ def test_shards_hold_the_tokens_of_the_uncut_text(tmp_path):
     (tmp_path / "b.txt").write_text("ünïcode wörds and plain ones " * 300)
     command = ["tokenize", "--data", "a.txt,b.txt", "--tokenizer", "bpe", "--vocab-size", "400", "--workers", "2"]
     assert main([*command, "--out", "shards", "--piece-mb", "0.01"]) == 0
+    piece = int(0.01 * (1 << 20))
     tokens, folder = open_shards("shards")
     tokenizer = get_tokenizer(folder)
     documents = [text.Document(name, (tmp_path / name).read_text()) for name in ("a.txt", "b.txt")]
-    assert len(tokens.arrays) >= 5
+    # A piece ends at a word's end, less than 100 bytes past its size: so many begin in each file, and several in all.
+    sizes = [(tmp_path / name).stat().st_size for name in ("a.txt", "b.txt")]
+    most, least = (sum(math.ceil(size / length) for size in sizes) for length in (piece, piece + 100))
+    assert least <= len(tokens.arrays) <= most and least > len(sizes)
     assert np.array_equal(tokens.read(0, len(tokens)), data.encode(tokenizer, documents))
     index = (tmp_path / "shards/tokens.json").read_bytes()
     assert load_json(tmp_path / "shards/tokens.json")["tokens"] == len(tokens)
