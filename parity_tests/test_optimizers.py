@@ -26,37 +26,44 @@ SETTINGS = {
 }
 
 
+def run(engine, name: str, settings: dict, start: np.ndarray, A: np.ndarray) -> tuple[dict[str, np.ndarray], str]:
+    """The parameter and the state after eight steps, and the optimizer's text."""
+    p, a = engine.tensor(start, requires_grad=True), engine.tensor(A)
+    optimizer = getattr(engine.optim, name)([p], **settings)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = ((a @ p).sin()**2).sum() + (p**2).sum()
+        loss.backward()
+        return loss
+
+    for _ in range(8):
+        optimizer.step(closure)
+    state = optimizer.state_dict()["state"][0] if name != "LBFGS" else {}
+    return {"p": p.detach().numpy(), **{key: np.asarray(value) for key, value in state.items()}}, repr(optimizer)
+
+
 @pytest.mark.parametrize("name", SETTINGS)
 @given(data=st.data())
 def test_it_ends_where_torchs_does(name, data):
+    """Up to rounding, which steps may amplify (a division by a small root, a secant's quotient): by how much is seen
+    in torch's own ends when the start moves by two units in the last place. Ours, which round otherwise in each of
+    eight steps, may lie eight times as far away."""
     settings = {key: data.draw(st.sampled_from(values)) for key, values in SETTINGS[name].items()}
     dtype = data.draw(st.sampled_from(["float64", "float32"])) if name != "LBFGS" else "float64"
     rng = np.random.default_rng(data.draw(st.integers(0, 5)))
-    start, A = rng.standard_normal(4), rng.standard_normal((6, 4))
-    ends, states, texts = [], [], []
-    for engine in (torch, minigrad):
-        p = engine.tensor(start, dtype=getattr(engine, dtype), requires_grad=True)
-        a = engine.tensor(A, dtype=getattr(engine, dtype))
-        optimizer = getattr(engine.optim, name)([p], **settings)
-
-        def closure(p=p, a=a, optimizer=optimizer):
-            optimizer.zero_grad()
-            loss = ((a @ p).sin()**2).sum() + (p**2).sum()
-            loss.backward()
-            return loss
-
-        for _ in range(8):
-            optimizer.step(closure)
-        ends.append(p.detach().numpy())
-        state = optimizer.state_dict()["state"][0]
-        states.append({k: np.asarray(v) for k, v in state.items()} if name != "LBFGS" else {})
-        texts.append(repr(optimizer))
-    assert texts[0] == texts[1]
-    assert states[0].keys() == states[1].keys()
-    tolerance = dict(rtol=1e-9, atol=1e-12) if dtype == "float64" else dict(rtol=2e-3, atol=1e-4)
-    for a, b in zip([ends[0], *states[0].values()], [ends[1], *states[1].values()]):
-        assert a.dtype == b.dtype
-        np.testing.assert_allclose(b, a, **tolerance)
+    start, A = rng.standard_normal(4).astype(dtype), rng.standard_normal((6, 4)).astype(dtype)
+    eps = np.finfo(dtype).eps
+    (expected, text), (actual, own_text) = (run(engine, name, settings, start, A) for engine in (torch, minigrad))
+    moved = [run(torch, name, settings, start * (1 + 2 * eps * np.array(signs, dtype)), A)[0]
+             for signs in ([1, 1, 1, 1], [1, -1, 1, -1])]
+    assert own_text == text
+    assert actual.keys() == expected.keys()
+    for key, value in expected.items():
+        assert actual[key].dtype == value.dtype
+        amplified = max(np.abs(other[key] - value).max() for other in moved)
+        bound = 8 * (amplified + 64 * eps * np.abs(value).max())
+        np.testing.assert_allclose(actual[key], value, rtol=0, atol=bound, err_msg=key)
 
 
 @pytest.mark.parametrize("wrong", [
