@@ -37,6 +37,8 @@ def _parse(x: Tensor, key) -> tuple[tuple, tuple, str]:
     """What the key means: the index of a view, the index within that view by arrays (or nothing), and the name of the
     last step that makes the view."""
     items = list(key) if isinstance(key, tuple) or _means_tuple(key) else [key]
+    if not x.array.shape and isinstance(key, str):                  # torch counts before it looks at a str
+        _refuse_too_many(x, items)
     items = [_index_array(item) if _is_array(item) else item for item in items]
     shape, used = x.array.shape, sum(map(_dims_of, items))
     if used > len(shape):
