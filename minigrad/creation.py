@@ -334,7 +334,9 @@ def _stacked(data, dtype: np.dtype | None = None) -> np.ndarray:
     parts = [_stacked(item, dtype) for item in data]
     for part in parts:
         if part.shape != parts[0].shape:
-            raise ValueError(f"expected sequence of length {len(parts[0]) if parts[0].ndim else 1} at dim 1 "
+            if not parts[0].ndim:
+                raise TypeError(f"only 0-dimensional arrays can be converted to numbers, found shape {part.shape}")
+            raise ValueError(f"expected sequence of length {len(parts[0])} at dim 1 "
                              f"(got {len(part) if part.ndim else 1})")
     if dtype is None:
         dtype = parts[0].dtype if parts else dtypes.get_default_dtype().numpy
