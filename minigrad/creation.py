@@ -248,12 +248,15 @@ def _copied(data, dtype) -> np.ndarray:
 
 def _from_numbers(data, dtype: np.dtype | None) -> np.ndarray:
     """Nested lists of numbers as an array: integers are int64, and floats the default dtype."""
-    if isinstance(data, str | bytes):
-        raise TypeError(f"new(): invalid data type '{type(data).__name__}'")
+    first = data
+    while _is_list(type(first)) and len(first):
+        first = first[0]
+    if first is not data and isinstance(first, str | bytes):                    # a text counts as a sequence there
+        raise ValueError(f"too many dimensions '{type(first).__name__}'")
     kinds = _kinds(data)
     whole = dtype is not None and dtype.kind in "iu"
     if not kinds <= {bool, int, float} or whole and {int, float} <= kinds:      # no float holds every integer
-        return _stacked(data, dtype)
+        return _stacked(data, dtype or _stacked(data).dtype)
     own = float if float in kinds or not kinds else int if int in kinds else bool
     target = dtype or (dtypes.get_default_dtype().numpy if own is float else np.dtype(own))
     exact = target if target.kind == "f" else np.dtype(own)
@@ -280,9 +283,18 @@ def _kinds(data) -> set[type]:
     if not any(map(_is_list, kinds)):
         return kinds
     if not all(map(_is_list, kinds)) and not kinds & {np.ndarray}:
+        for kind in dict.fromkeys(map(type, data)):
+            if not _is_list(kind) and not issubclass(kind, int | float | np.generic | Variable):
+                raise _not_a_number(kind)
         raise TypeError("not a sequence" if _is_list(type(data[0])) else
                         f"'{next(k for k in kinds if _is_list(k)).__name__}' object cannot be interpreted as a number")
     return set().union(*map(_kinds, data))
+
+
+def _not_a_number(kind: type) -> Exception:
+    if issubclass(kind, str | bytes):
+        return TypeError(f"new(): invalid data type '{kind.__name__}'")
+    return RuntimeError(f"Could not infer dtype of {kind.__name__}")
 
 
 def _refuse_ragged(data, depth: int = 0) -> None:
@@ -317,12 +329,10 @@ def _stacked(data, dtype: np.dtype | None = None) -> np.ndarray:
             raise TypeError("minigrad has no complex numbers")
         if dtype is not None and not isinstance(data, int | float):
             raise TypeError(f"must be real number, not {type(data).__name__}")
-        if isinstance(data, str | bytes):
-            raise ValueError(f"too many dimensions '{type(data).__name__}'")
         if not isinstance(data, bool | int | float):
             if is_torchs(data):
                 raise TypeError(f"expected a {tensor_not(data)}")
-            raise RuntimeError(f"Could not infer dtype of {type(data).__name__}")
+            raise _not_a_number(type(data))
         if dtype is None:
             return np.asarray(data, dtypes.python_scalar(data))
         python_kind = float if isinstance(data, float) else int
