@@ -254,6 +254,10 @@ def _from_numbers(data, dtype: np.dtype | None) -> np.ndarray:
     if first is not data and isinstance(first, str | bytes):                    # a text counts as a sequence there
         raise ValueError(f"too many dimensions '{type(first).__name__}'")
     kinds = _kinds(data)
+    for kind in kinds if dtype is None else ():
+        if not issubclass(kind, int | float | complex | np.generic | np.ndarray | Variable) and (
+                kind.__module__.partition(".")[0] != "torch"):                  # _stacked has a word on those
+            raise _not_a_number(kind)
     whole = dtype is not None and dtype.kind in "iu"
     if not kinds <= {bool, int, float} or whole and {int, float} <= kinds:      # no float holds every integer
         return _stacked(data, dtype or _stacked(data).dtype)
@@ -286,8 +290,13 @@ def _kinds(data) -> set[type]:
         for kind in dict.fromkeys(map(type, data)):
             if not _is_list(kind) and not issubclass(kind, int | float | np.generic | Variable):
                 raise _not_a_number(kind)
-        raise TypeError("not a sequence" if _is_list(type(data[0])) else
-                        f"'{next(k for k in kinds if _is_list(k)).__name__}' object cannot be interpreted as a number")
+        if _is_list(type(data[0])):
+            raise TypeError("not a sequence")
+        for item in data:
+            if isinstance(item, Variable) and item.array.size != 1:
+                raise ValueError("only one element tensors can be converted to Python scalars")
+            if _is_list(type(item)):
+                raise TypeError(f"'{type(item).__name__}' object cannot be interpreted as a number")
     return set().union(*map(_kinds, data))
 
 
@@ -346,8 +355,9 @@ def _stacked(data, dtype: np.dtype | None = None) -> np.ndarray:
         if part.shape != parts[0].shape:
             if not parts[0].ndim:
                 raise TypeError(f"only 0-dimensional arrays can be converted to numbers, found shape {part.shape}")
-            raise ValueError(f"expected sequence of length {len(parts[0])} at dim 1 "
-                             f"(got {len(part) if part.ndim else 1})")
+            if not part.ndim:
+                raise TypeError("not a sequence")
+            raise ValueError(f"expected sequence of length {len(parts[0])} at dim 1 (got {len(part)})")
     if dtype is None:
         dtype = parts[0].dtype if parts else dtypes.get_default_dtype().numpy
         for part in parts:

@@ -73,9 +73,10 @@ def default_collate(batch: Sequence) -> Any:
     if isinstance(sample, Mapping):
         return _same_kind(sample, {key: default_collate([other[key] for other in batch]) for key in sample})
     if isinstance(sample, Sequence):
-        if any(len(other) != len(sample) for other in batch):
-            raise RuntimeError("each element in list of batch should be of equal size; found sizes "
-                               f"{sorted({len(other) for other in batch})}")
+        for other in batch:
+            if len(other) != len(sample):
+                raise RuntimeError("each element in list of batch should be of equal size; found sizes "
+                                   f"{len(sample)} and {len(other)}")
         return _same_kind(sample, [default_collate(parts) for parts in zip(*batch)])
     raise _cannot_collate(type(sample))
 
