@@ -183,7 +183,13 @@ def test_hugging_faces_folder(folder, tmp_path, capsys):
 
 def process(*args: str | Path, **options) -> subprocess.Popen:
     return subprocess.Popen([sys.executable, "-m", "gpt", *map(str, args)], cwd=ROOT, stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE, env=os.environ | {"PYTHONUNBUFFERED": ""}, **options)
+                            stderr=subprocess.PIPE, env=os.environ | {"PYTHONUNBUFFERED": ""},
+                            preexec_fn=heed_interrupts, **options)
+
+
+def heed_interrupts() -> None:
+    """A suite that a shell runs in the background ignores SIGINT, and its children would, too."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def test_interrupted_it_keeps_what_it_has_printed(folder):
