@@ -236,8 +236,9 @@ class NAdam(_Decoupled):
                decoupled=group["decoupled_weight_decay"])
 
 
-@in_float32
-def _nadam(g, p, m, v, *, b1, b2, here, ahead, correction, eps, lr, weight_decay, decoupled) -> None:
+def _decay_and_average(g, p, m, v, b1, b2, lr, weight_decay, decoupled) -> np.ndarray:
+    """What Adam's relatives begin a step with: weight decay, and the moving averages of g and of its square. Returns g
+    with the decay that is part of it."""
     if weight_decay != 0:
         if decoupled:
             p *= 1 - lr * weight_decay
@@ -246,6 +247,12 @@ def _nadam(g, p, m, v, *, b1, b2, here, ahead, correction, eps, lr, weight_decay
     m += (1 - b1) * (g - m)
     v *= b2
     v += (1 - b2) * g * g
+    return g
+
+
+@in_float32
+def _nadam(g, p, m, v, *, b1, b2, here, ahead, correction, eps, lr, weight_decay, decoupled) -> None:
+    g = _decay_and_average(g, p, m, v, b1, b2, lr, weight_decay, decoupled)
     size = np.sqrt(v / correction) + eps
     p -= here * (g / size)
     p -= ahead * (m / size)
@@ -282,14 +289,7 @@ class RAdam(_Decoupled):
 
 @in_float32
 def _radam(g, p, m, v, *, b1, b2, t, rectified, eps, lr, weight_decay, decoupled) -> None:
-    if weight_decay != 0:
-        if decoupled:
-            p *= 1 - lr * weight_decay
-        else:
-            g = g + weight_decay * p
-    m += (1 - b1) * (g - m)
-    v *= b2
-    v += (1 - b2) * g * g
+    _decay_and_average(g, p, m, v, b1, b2, lr, weight_decay, decoupled)
     step = m / (1 - b1**t)
     if rectified is not None:
         step = step * (rectified * (1 - b2**t) ** 0.5 / (np.sqrt(v) + eps))
