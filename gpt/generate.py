@@ -125,9 +125,9 @@ def stream(model: nn.Module, prompts: Tensor | Sequence[Sequence[int]], max_new_
 def _steps(model: nn.Module, rows: list[list[int]], max_new_tokens: int, sampling: Sampling, window: _Window,
            stop_tokens: frozenset[int], stop: Callable[[int, int], bool] | None,
            generator: torch.Generator | None, vocabulary: int | None) -> Iterator[list[int | None]]:
-    going, seen = [True] * len(rows), None
+    going, seen, modules = [True] * len(rows), None, list(model.modules())
     for _ in range(max_new_tokens):
-        with _inference(model):
+        with _inference(modules):
             logits = window.logits(rows)[:, :vocabulary]                        # (B, V)
             if sampling.repetition_penalty != 1:
                 seen = _mark(seen, rows, logits)
@@ -180,9 +180,9 @@ class _Window:
 
 
 @contextmanager
-def _inference(model: nn.Module) -> Iterator[None]:
+def _inference(modules: list[nn.Module]) -> Iterator[None]:
     """No gradients, no dropout; afterwards each module is in the mode it was in."""
-    training = [m for m in model.modules() if m.training]
+    training = [m for m in modules if m.training]
     for m in training:
         m.training = False
     try:

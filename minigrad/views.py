@@ -13,7 +13,7 @@ from functools import wraps
 import numpy as np
 
 from . import dtypes
-from .graph import Node, Tensor, Variable, next_sequence, pack_saved, primitive, tensor_with_edge
+from .graph import Node, Tensor, Variable, new_tensor, next_sequence, pack_saved, primitive, record, tensor_with_edge
 from .modes import enable_grad, mode
 from .names import renamed
 from .refusals import check_inplace, check_kind, check_view
@@ -56,12 +56,17 @@ def view_primitive(name: str | None = None, **rules: Callable) -> Callable:
     """A primitive whose value shares the first input's memory, and whose result is a view in torch's sense."""
     def decorate(forward: Callable) -> Callable:
         take = primitive(name, **rules)(forward)
+        node_class, first = take.node_class, forward.__code__.co_argcount
 
         @wraps(forward)
         def op(source, *args):
-            out = take(source, *args)
-            if isinstance(out, Variable):
-                mark_view(out, source, op, args)
+            if not isinstance(source, Variable):
+                return take(source, *args)
+            array = source.array
+            out = new_tensor(forward(array, *args))
+            if mode.grad:
+                record(node_class, out, (source, *args), (array, *args), first)
+            mark_view(out, source, op, args)
             return out
         return op
     return decorate
@@ -82,14 +87,14 @@ def mark_view(out: Tensor, source: Tensor, op: Callable, args: Sequence) -> None
     """Make `out` a view of what `source` views, if NumPy did share the memory (a reshape may have copied)."""
     if out.array is not source.array and out.array.size and not np.may_share_memory(out.array, source.array):
         return
-    out._counter = source._counter
-    base, steps, kind = source, (), None
-    if source._view is not None:
-        base, steps, kind = source._view.base, source._view.steps, source._view.kind
+    out._counter = counter = source._counter
+    base, steps, kind, view = source, (), None, source._view
+    if view is not None:
+        base, steps, kind = view.base, view.steps, view.kind
         kind = 0 if isinstance(kind, int) else kind
     if kind is None:
         kind = "inference" if mode.inference else None if mode.grad else "no_grad"
-    out._view = View(base, (steps, op, tuple(args)), out._counter and out._counter[0], kind)
+    out._view = View(base, (steps, op, args), counter and counter[0], kind)
 
 
 def mark_multiple(views: Iterable[Tensor], name: str = "") -> tuple[Tensor, ...]:

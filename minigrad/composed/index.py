@@ -189,6 +189,8 @@ def getitem(self: Tensor, key) -> Tensor:
         return basic_index(self, (_slice(key),)) if array.ndim else _refuse_slice()
     if kind is int and array.ndim and -len(array) <= key < len(array):
         return named(basic_index(self, (key,)), "Select")
+    if kind is tuple and not is_recorded(self) and _is_plain(key, array.shape):
+        return basic_index(self, key)
     if isinstance(key, Variable) and key.array.dtype == np.int64 and key.array.ndim and array.ndim:
         try:
             return index_at(self, (key.array,))
@@ -203,16 +205,31 @@ def getitem(self: Tensor, key) -> Tensor:
     return index_at(self, arrays) if arrays else self
 
 
+def _is_plain(key: tuple, shape: tuple) -> bool:
+    """Whether a key is of integers and ordinary slices alone, and so has the same meaning for NumPy."""
+    if len(key) > len(shape):
+        return False
+    for item, n in zip(key, shape):
+        if type(item) is not slice or item.step is not None:
+            if type(item) is not int or not -n <= item < n:
+                return False
+    return True
+
+
 def _refuse_slice():
     raise IndexError("slice() cannot be applied to a 0-dim tensor.")
 
 
 def setitem(self: Tensor, key, value) -> None:
     """self[key] = value, in place: the value is broadcast and cast."""
-    view, arrays, name = _parse(self, key)
-    target = self
-    if name != "Alias" or None in view or not arrays:
-        target = basic_index(self, view) if is_recorded(self, value) else _unrecorded(self, self.array[(*view, ...)])
+    recorded, arrays = is_recorded(self, value), ()
+    if not recorded and type(key) is tuple and _is_plain(key, self.array.shape):
+        target = _unrecorded(self, self.array[(*key, ...)])
+    else:
+        view, arrays, name = _parse(self, key)
+        target = self
+        if name != "Alias" or None in view or not arrays:
+            target = basic_index(self, view) if recorded else _unrecorded(self, self.array[(*view, ...)])
     if not isinstance(value, Variable):
         if isinstance(value, np.integer | np.bool_):
             value = value.item()

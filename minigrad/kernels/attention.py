@@ -76,13 +76,16 @@ def _one_query(q: np.ndarray, k: np.ndarray, v: np.ndarray, scale: float, out: n
     """One query a head, as in generating a token: two products of a matrix with a vector."""
     weights = np.matmul(k, (q * scale).mT)                                   # (B, H, S, 1)
     top = np.maximum.reduce(weights, 2, keepdims=True)
-    np.copyto(top, 0, where=top == -math.inf)
+    if top.min() == -math.inf:
+        top[top == -math.inf] = 0
     weights -= top
     np.exp(weights, out=weights)
     total = np.add.reduce(weights, 2, keepdims=True)
     np.matmul(weights.mT, v, out=out)                                        # (B, H, 1, E)
     out /= total
-    return out, np.log(total) + top
+    np.log(total, out=total)
+    total += top
+    return out, total
 
 
 def attend_backward(g: np.ndarray, q: np.ndarray, k: np.ndarray, v: np.ndarray, scale: float, causal: bool,

@@ -24,6 +24,10 @@ def dims_by_stride(shape: Sequence[int], steps: Sequence[Sequence[int]]) -> list
                     return 1
         return 0
 
+    if len(steps) == 1 and 0 not in steps[0]:                 # told apart by one operand all the way: any sort will do
+        step, = steps
+        return sorted(range(len(shape)), key=lambda d: (step[d], shape[d], -d))[::-1]
+
     order = list(range(len(shape)))[::-1]                     # innermost first
     for i in range(1, len(order)):
         for j in reversed(range(i)):
@@ -49,7 +53,7 @@ def empty_for(shape: tuple[int, ...], dtype: np.dtype, *operands: np.ndarray) ->
 
 def empty_in(order: Sequence[int], shape: Sequence[int], dtype: np.dtype) -> np.ndarray:
     """Memory in which the dimensions lie in that order, outermost first."""
-    return np.empty([shape[d] for d in order], dtype).transpose(np.argsort(order))
+    return np.empty([shape[d] for d in order], dtype).transpose(sorted(range(len(order)), key=order.__getitem__))
 
 
 def arranged(value: np.ndarray, operands: Sequence) -> np.ndarray:

@@ -49,13 +49,14 @@ def _standardise_one(x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray 
     if centred:
         mean = np.add.reduce(row) / width
         row = row - mean
+        mean = mean[None, None]
     r = 1 / np.sqrt(np.dot(row, row) / width + eps)
     y = row * r
     if weight is not None:
         y *= weight
     if bias is not None:
         y += bias
-    return y[None], (np.full((1, 1), mean, x.dtype) if centred else None, np.full((1, 1), r, x.dtype))
+    return y[None], (mean, r[None, None])
 
 
 def standardise_backward(g: np.ndarray, x: np.ndarray, weight: np.ndarray | None, aside: tuple,

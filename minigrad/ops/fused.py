@@ -105,8 +105,10 @@ def fused(composition: Callable, *inputs: str, name: str | None = None, backward
         def op(*args, **kwargs):
             if kwargs or len(args) < len(params):
                 args = bind(forward.__name__, params, defaults, args, kwargs)
-            raw = [a.array if isinstance(a, Variable) else a for a in args]
-            tensors = any(isinstance(a, Variable) for a in args)
+            raw, tensors = list(args), False
+            for i, a in enumerate(args):
+                if isinstance(a, Variable):
+                    raw[i], tensors = a.array, True
             if not tensors and not any(isinstance(a, np.ndarray | np.generic) for a in raw):
                 return not_a_tensor(forward, args)
             with Quiet():

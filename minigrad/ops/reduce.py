@@ -31,7 +31,9 @@ def dims_of(dim: int | Sequence[int] | None, ndim: int, empty_means_all: bool = 
 
 def dim_of(dim: int, ndim: int) -> int:
     """One dimension counted from the front; a 0-dim tensor counts as having one."""
-    n = max(ndim, 1)
+    n = ndim or 1
+    if type(dim) is int and -n <= dim < n:
+        return dim % n
     if isinstance(dim, bool) or not hasattr(dim, "__index__"):
         raise TypeError(f"argument 'dim' must be int, not {type(dim).__name__}")
     dim = dim.__index__()

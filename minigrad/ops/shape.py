@@ -97,7 +97,7 @@ def permute_dims(input, dims):
 
 
 def swap_dims(input, dim0: int, dim1: int):
-    dims = list(range(len(input.shape)))
+    dims = list(range((input.array if isinstance(input, Variable) else input).ndim))
     dims[dim0], dims[dim1] = dims[dim1], dims[dim0]
     return permute_dims(input, tuple(dims))
 

@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 
 from ...composed.shape import cat
-from ...graph import Tensor, new_tensor, primitive
+from ...graph import Tensor, Variable, new_tensor, primitive
 from ...kernels.attention import attend, attend_backward
 from ...kernels.layout import arranged
 from ...modes import no_grad
@@ -33,7 +33,8 @@ def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, attn
     A boolean mask is True where a query may look at a key; a floating one is added. A query that may look at nothing
     gets zeros. is_causal: only at keys of its own position and before. enable_gqa: several heads of queries (dimension
     -3) share one of keys and values. The scale is 1 / sqrt(dimension) if none is given."""
-    check_tensors("scaled_dot_product_attention", query=query, key=key, value=value)
+    if not isinstance(query, Variable) or not isinstance(key, Variable) or not isinstance(value, Variable):
+        check_tensors("scaled_dot_product_attention", query=query, key=key, value=value)
     _check_attention(query, key, value, attn_mask, dropout_p, enable_gqa)
     flash = _is_fused(query, key, value, attn_mask, dropout_p, enable_gqa)
     if attn_mask is not None and is_causal and not flash:
@@ -143,7 +144,7 @@ def _softmax_or_nothing(scores):
 
 
 def _check_attention(query, key, value, mask, dropout_p: float, enable_gqa: bool) -> None:
-    if min(t.array.ndim for t in (query, key, value)) < 2:
+    if min(query.array.ndim, key.array.ndim, value.array.ndim) < 2:
         raise RuntimeError("Expected query, key, and value to all be  at least 2 dimensional, but got query.dim: "
                            f"{query.dim()} key.dim: {key.dim()} and value.dim: {value.dim()} instead.")
     if not query.array.dtype == key.array.dtype == value.array.dtype:
@@ -165,7 +166,7 @@ def _check_attention(query, key, value, mask, dropout_p: float, enable_gqa: bool
     if a[-1] != b[-1] or b[-2] != c[-2]:
         raise RuntimeError(f"query {list(a)}, key {list(b)} and value {list(c)} do not fit: query and key must agree "
                            "in their last dimension, key and value in the one before")
-    if not enable_gqa:
+    if not enable_gqa and not a[:-2] == b[:-2] == c[:-2]:
         try:
             np.broadcast_shapes(a[:-2], b[:-2], c[:-2])
         except ValueError:
@@ -178,7 +179,7 @@ def _is_fused(query, key, value, mask, dropout_p: float, enable_gqa: bool) -> bo
     a, b, c = query.array.shape, key.array.shape, value.array.shape
     return (len(a) == len(b) == len(c) == 4 and not dropout_p and a[-1] == c[-1] and a[0] == b[0] == c[0]
             and b[1] == c[1] and (a[1] == b[1] or enable_gqa) and 0 not in (*a, *b)
-            and all(t.array.strides[-1] == t.array.itemsize for t in (query, key, value))
+            and query.array.strides[3] == key.array.strides[3] == value.array.strides[3] == query.array.itemsize
             and (mask is None or not mask.requires_grad and mask.array.ndim in (2, 4)))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ... import dtypes
 from ...composed.shape import contiguous, reshape
-from ...graph import Tensor
+from ...graph import Tensor, Variable
 from ...kernels.norm import standardise, standardise_backward
 from ...modes import no_grad
 from ...names import named
@@ -56,15 +56,16 @@ def _last_dims(function: str, input: Tensor, normalized_shape: Sequence[int], we
 
 
 def _one_dtype(input: Tensor, *parameters: Tensor | None) -> None:
+    dtype = input.array.dtype
     for p in parameters:
-        if p is not None and p.array.dtype != input.array.dtype and not (
-                input.array.dtype == np.float16 and p.array.dtype == np.float32):
+        if p is not None and p.array.dtype is not dtype and p.array.dtype != dtype and not (
+                dtype == np.float16 and p.array.dtype == np.float32):
             raise RuntimeError(f"mixed dtype (CPU): expect parameter to have scalar type of {input.dtype.tensor_type}")
 
 
 def _by_rows(input, dims, weight, bias, eps, centred):
-    rows = input.reshape(-1, math.prod([input.shape[d] for d in dims]))
-    weight, bias = (p if p is None else p.reshape(-1) for p in (weight, bias))
+    rows = input.reshape(-1, math.prod(input.shape[dims[0]:]))
+    weight, bias = [p if p is None else p.reshape(-1) for p in (weight, bias)]
     y, aside = standardise(rows, weight, bias, eps, centred)
     return y.reshape(input.shape), aside
 
@@ -87,7 +88,8 @@ def _layer_norm(input, dims, weight, bias, eps):
 def layer_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, bias: Tensor | None = None,
                eps: float = 1e-5) -> Tensor:
     """Mean 0 and variance 1 over the last dimensions, then times weight, plus bias"""
-    check_tensors("layer_norm", input=input)
+    if not isinstance(input, Variable):
+        check_tensors("layer_norm", input=input)
     dims = _last_dims("layer_norm", input, normalized_shape, weight, bias, ", ")
     require_floating("layer_norm", "LayerNormKernelImpl", input)
     _one_dtype(input, weight, bias)
