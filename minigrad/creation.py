@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import warnings
+from array import array as array_of
 from collections.abc import Callable, Sequence
 from operator import index as as_index
+from types import MappingProxyType
 
 import numpy as np
 
@@ -239,140 +241,134 @@ def _copied(data, dtype) -> np.ndarray:
     dtype = None if dtype is None else _numpy_dtype("tensor", dtype)
     if isinstance(data, Variable):
         array = data.array.copy(order="K")
-    elif isinstance(data, np.ndarray | np.generic):
-        array = _check_array(np.asarray(data)).copy(order="K")
+    elif isinstance(data, np.ndarray):
+        array = _check_array(data).copy(order="K")
     else:
         return _from_numbers(data, dtype)
-    return array if dtype is None else array.astype(dtype, copy=False)
+    with np.errstate(all="ignore"):
+        return array if dtype is None else dtypes.towards(array, dtype).astype(dtype, copy=False)
 
 
 def _from_numbers(data, dtype: np.dtype | None) -> np.ndarray:
-    """Nested lists of numbers as an array: integers are int64, and floats the default dtype."""
-    first = data
-    while _is_list(type(first)) and len(first):
-        first = first[0]
-    if first is not data and isinstance(first, str | bytes):                    # a text counts as a sequence there
-        raise ValueError(f"too many dimensions '{type(first).__name__}'")
-    kinds = _kinds(data)
-    for kind in kinds if dtype is None else ():
-        if not issubclass(kind, int | float | complex | np.generic | np.ndarray | Variable) and (
-                kind.__module__.partition(".")[0] != "torch"):                  # _stacked has a word on those
-            raise _not_a_number(kind)
+    """A number, or nested sequences of numbers, as an array: integers are int64, and floats the default dtype. NumPy
+    reads lists of Python's numbers; all else, and what NumPy refuses, is read in torch's order, so that the first error
+    is the one that torch meets: sizes, along the first of everything; the dtype, from all leaves; each leaf's value."""
+    if isinstance(data, str | bytes):
+        raise TypeError(f"new(): invalid data type '{type(data).__name__}'")
+    sizes = _sizes(data)
+    kinds = _kinds(data, len(sizes))
     whole = dtype is not None and dtype.kind in "iu"
-    if not kinds <= {bool, int, float} or whole and {int, float} <= kinds:      # no float holds every integer
-        return _stacked(data, dtype or _stacked(data).dtype)
-    own = float if float in kinds or not kinds else int if int in kinds else bool
-    target = dtype or (dtypes.get_default_dtype().numpy if own is float else np.dtype(own))
-    exact = target if target.kind == "f" else np.dtype(own)
-    try:
-        with np.errstate(all="ignore"):
-            array = np.array(data, exact)
-    except OverflowError:
-        raise ValueError("Overflow when unpacking long long") from None
-    except ValueError:
-        _refuse_ragged(data)
-        raise
-    return _converted(array, target)
+    if kinds <= {bool, int, float} and not (whole and {int, float} <= kinds):    # no float holds every integer
+        own = float if float in kinds or not kinds else int if int in kinds else bool
+        target = dtype or (dtypes.get_default_dtype().numpy if own is float else np.dtype(own))
+        try:
+            return _converted(np.array(data, own), target)
+        except (OverflowError, ValueError):
+            pass                                                                # too large, or ragged
+    array = np.empty(sizes, _inferred(data) if dtype is None else dtype)
+    if array.size:
+        _store(array, data)
+    return array
 
 
-def _is_list(kind: type) -> bool:
-    return issubclass(kind, Sequence) and not issubclass(kind, str | bytes)
+def _is_sequence(x) -> bool:
+    """Whether Python's C interface would call it one: what has __getitem__, but for mappings and numbers in C."""
+    return hasattr(type(x), "__getitem__") and not (
+        isinstance(x, dict | MappingProxyType | np.generic | Variable) and not isinstance(x, np.flexible))
 
 
-def _kinds(data) -> set[type]:
-    """The types of what nested lists hold in the end."""
-    if not _is_list(type(data)):
-        return {type(data)}
-    kinds = set(map(type, data))
-    if not any(map(_is_list, kinds)):
-        return kinds
-    if not all(map(_is_list, kinds)) and not kinds & {np.ndarray}:
-        for kind in dict.fromkeys(map(type, data)):
-            if not _is_list(kind) and not issubclass(kind, int | float | np.generic | Variable):
-                raise _not_a_number(kind)
-        if _is_list(type(data[0])):
-            raise TypeError("not a sequence")
-        for item in data:
-            if isinstance(item, Variable) and item.array.size != 1:
-                raise ValueError("only one element tensors can be converted to Python scalars")
-            if _is_list(type(item)):
-                raise TypeError(f"'{type(item).__name__}' object cannot be interpreted as a number")
-    return set().union(*map(_kinds, data))
+def _kinds(data, depth: int) -> set[type]:
+    """The types of what lists of that depth hold in the end."""
+    kinds = set(map(type, data)) if isinstance(data, list | tuple | range) else {type(data)}
+    if depth > 1 and all(issubclass(kind, list | tuple) for kind in kinds):
+        return set().union(*[_kinds(item, depth - 1) for item in data])
+    return kinds
 
 
-def _not_a_number(kind: type) -> Exception:
-    if issubclass(kind, str | bytes):
-        return TypeError(f"new(): invalid data type '{kind.__name__}'")
-    return RuntimeError(f"Could not infer dtype of {kind.__name__}")
+def _sizes(data) -> list[int]:
+    """The length of the sequence, of its first item, of that one's first, ..."""
+    sizes = []
+    while _is_sequence(data):
+        sizes.append(len(data))
+        if len(sizes) > 128:                                                    # as a text, which consists of texts
+            raise ValueError(f"too many dimensions '{type(data).__name__}'")
+        if not sizes[-1]:
+            break
+        try:
+            data = data[0]
+        except Exception:
+            raise ValueError(f"could not determine the shape of object type '{type(data).__name__}'") from None
+    return sizes
 
 
-def _refuse_ragged(data, depth: int = 0) -> None:
-    """Raise torch's error if the lists at some depth differ in length."""
-    rows = [data]
-    while rows and all(_is_list(type(row)) for row in rows):
-        for row in rows:
-            if len(row) != len(rows[0]):
-                raise ValueError(f"expected sequence of length {len(rows[0])} at dim {depth} (got {len(row)})")
-        rows, depth = [item for row in rows for item in row], depth + 1
-    if any(_is_list(type(row)) for row in rows):
-        raise TypeError("not a sequence")
-
-
-def _stacked(data, dtype: np.dtype | None = None) -> np.ndarray:
-    """Nested lists that hold arrays, NumPy numbers or tensors of one element: in the dtype given, to which each of them
-    is converted for itself, or in the dtype that all have together."""
-    if isinstance(data, Variable):
-        if data.array.size != 1:
-            raise ValueError("only one element tensors can be converted to Python scalars")
-        if dtype is not None and dtype.kind in "iub" and data.array.dtype.kind == "f":
-            raise TypeError("only integer tensors of a single element can be converted to an index")
-        return _converted(data.array.reshape(()), dtype)
+def _inferred(data) -> np.dtype:
+    """The dtype in which all leaves meet."""
     if isinstance(data, np.ndarray | np.generic):
-        dtypes.of(data.dtype)
-        whole = dtype is not None and dtype != data.dtype and dtype.kind in "iub"
-        if whole and data.dtype.kind in "fb" and data.dtype != np.float64:      # np.float64 is a Python float
-            raise TypeError(f"'numpy.{data.dtype.name}' object cannot be interpreted as an integer")
-        return _converted(np.asarray(data), dtype)
-    if not _is_list(type(data)):
-        if isinstance(data, complex):
-            raise TypeError("minigrad has no complex numbers")
-        if dtype is not None and not isinstance(data, int | float):
-            raise TypeError(f"must be real number, not {type(data).__name__}")
-        if not isinstance(data, bool | int | float):
-            if is_torchs(data):
-                raise TypeError(f"expected a {tensor_not(data)}")
-            raise _not_a_number(type(data))
-        if dtype is None:
-            return np.asarray(data, dtypes.python_scalar(data))
-        python_kind = float if isinstance(data, float) else int
-        with np.errstate(all="ignore"):
-            try:
-                return _converted(np.asarray(data, dtype if dtype.kind == "f" else python_kind), dtype)
-            except OverflowError:
-                raise ValueError("Overflow when unpacking long long") from None
-    parts = [_stacked(item, dtype) for item in data]
-    for part in parts:
-        if part.shape != parts[0].shape:
-            if not parts[0].ndim:
-                raise TypeError(f"only 0-dimensional arrays can be converted to numbers, found shape {part.shape}")
-            if not part.ndim:
-                raise TypeError("not a sequence")
-            raise ValueError(f"expected sequence of length {len(parts[0])} at dim 1 (got {len(part)})")
-    if dtype is None:
-        dtype = parts[0].dtype if parts else dtypes.get_default_dtype().numpy
-        for part in parts:
-            dtype = dtypes.promote_numpy(dtype, part.dtype)
-    with np.errstate(all="ignore"):
-        return np.array(parts, dtype)
+        return dtypes.of(data.dtype).numpy
+    if isinstance(data, bool | int | float):
+        return dtypes.python_scalar(data)
+    if isinstance(data, Variable):
+        return data.array.dtype
+    if isinstance(data, complex):
+        raise TypeError("minigrad has no complex numbers")
+    if isinstance(data, str | bytes):
+        raise TypeError(f"new(): invalid data type '{type(data).__name__}'")
+    if is_torchs(data):
+        raise TypeError(f"expected a {tensor_not(data)}")
+    if not _is_sequence(data):
+        raise RuntimeError(f"Could not infer dtype of {type(data).__name__}")
+    common = None
+    for i in range(len(data)):
+        if data[i] is data:
+            raise TypeError("new(): self-referential lists are incompatible")
+        dtype = _inferred(data[i])
+        common = dtype if common is None else dtypes.promote_numpy(common, dtype)
+    return common or dtypes.get_default_dtype().numpy
 
 
-def _converted(array: np.ndarray, dtype: np.dtype | None) -> np.ndarray:
-    if dtype is None:
-        return array
+def _store(out: np.ndarray, data, dim: int = 0) -> None:
+    """Write nested sequences to the array, which has the sizes of the first of them."""
+    if isinstance(data, np.ndarray) and (data.dtype, data.shape) == (out.dtype, out.shape):
+        out[...] = data
+        return
+    if not out.ndim:
+        out[...] = _leaves([data], out.dtype)[0]
+        return
+    try:
+        items = list(data)
+    except TypeError:
+        raise TypeError("not a sequence") from None
+    if len(items) != len(out):
+        raise ValueError(f"expected sequence of length {len(out)} at dim {dim} (got {len(items)})")
+    if out.ndim == 1:
+        out[...] = _leaves(items, out.dtype)
+    else:
+        for part, item in zip(out, items, strict=True):
+            _store(part, item, dim + 1)
+
+
+def _leaves(items: list, dtype: np.dtype) -> np.ndarray:
+    """Each as a double, as an integer of 64 bits or as a truth value, and then in the dtype."""
+    if dtype.kind == "f":
+        return _converted(np.array(array_of("d", items)), dtype)
+    if dtype.kind == "b":
+        own = float | complex | np.bool_
+        return np.array([(x if isinstance(x, own) else as_index(x)) != 0 for x in items], bool)
+    out = np.empty(len(items), dtype)
+    for i, x in enumerate(items):
+        try:
+            number = np.float64(x) if isinstance(x, float) else np.int64(as_index(x))
+        except OverflowError:
+            raise ValueError("Overflow when unpacking long long") from None
+        out[i] = _converted(np.asarray(number), dtype)
+    return out
+
+
+def _converted(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     if dtype.kind in "iu":
         _check_range(array, dtype)
     with np.errstate(all="ignore"):
-        return array.astype(dtype, copy=False)
+        return dtypes.towards(array, dtype).astype(dtype, copy=False)
 
 
 def _check_range(array: np.ndarray, dtype: np.dtype) -> None:
@@ -630,7 +626,7 @@ def _spaced(name: str, start, end, steps, wanted: np.dtype, dtype: np.dtype) -> 
         ends["end"] = start
     real = dtype if dtype.kind == "f" else np.dtype(np.float64)
     with np.errstate(all="ignore"):
-        start, end = (np.asarray(_number(name, k, x)).astype(dtype).astype(real) for k, x in ends.items())
+        start, end = (as_scalar(_number(name, k, x), dtype).astype(real) for k, x in ends.items())
         places = np.arange(count)
         step = (end - start) / real.type(max(count - 1, 1))
         from_start, from_end = _fused(step, places, start, real), _fused(-step, count - 1 - places, end, real)

@@ -77,6 +77,17 @@ def to_numpy(d: dtype | type | None) -> np.dtype | None:
     return d.numpy
 
 
+def towards(values, dtype: np.dtype):
+    """Values about to be converted to a dtype. Into float16 all go by way of float32, and so a float64 is rounded
+    twice, as in C++, where NumPy rounds once."""
+    if dtype.char == "e":
+        if isinstance(values, np.ndarray | np.generic):
+            return values.astype(np.float32) if values.dtype.char == "d" else values
+        if type(values) is builtins.float:
+            return np.float32(values)
+    return values
+
+
 # ---- the default dtype ------------------------------------------------------------------------------------------
 
 _default = float32

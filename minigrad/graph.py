@@ -190,7 +190,7 @@ def fit(g, shape: tuple, dtype: np.dtype):
             g = (g.sum(dims) if isinstance(g, Variable) else _summed(g, dims)).reshape(shape)
     if isinstance(g, Variable):
         return g if g.array.dtype == dtype else g.to(dtypes.of(dtype))
-    return g if g.dtype == dtype else g.astype(dtype)
+    return g if g.dtype == dtype else dtypes.towards(g, dtype).astype(dtype)
 
 
 def _summed(g: np.ndarray, dims: tuple) -> np.ndarray:

@@ -239,6 +239,9 @@ def setitem(self: Tensor, key, value) -> None:
             raise TypeError(f"can't assign a {type(value).__name__} to a torch.{self.dtype.tensor_type}Tensor")
         if isinstance(value, int) and not -2**63 <= value < 2**63:
             raise ValueError("Overflow when unpacking long long")
+        if self.array.dtype.char == "e" and isinstance(value, float):
+            with np.errstate(over="ignore"):
+                value = float(np.float16(np.float32(value)))             # what is too large is infinity, here only
         if not arrays:
             fill_(target, value)
             return

@@ -7,6 +7,7 @@ from functools import wraps
 
 import numpy as np
 
+from .. import dtypes
 from ..graph import Tensor, Variable, new_tensor, primitive
 from ..modes import Quiet, mode
 from ..ops.fused import zeros_like
@@ -37,7 +38,7 @@ def write_unrecorded(t: Tensor, values, constant: bool = False) -> Tensor:
     """t[...] = values, where that belongs into no history: what is left of `assign` then."""
     check_inplace(t, constant)
     with Quiet():
-        np.copyto(t.array, values, casting="unsafe")
+        np.copyto(t.array, dtypes.towards(values, t.array.dtype), casting="unsafe")
     if t._counter is not None:
         t._counter[0] += 1
     return t
@@ -46,14 +47,14 @@ def write_unrecorded(t: Tensor, values, constant: bool = False) -> Tensor:
 @primitive("CopyBackwards", input=lambda g: zeros_like(g), source=lambda g: g)
 def _copied(input, source):
     out = np.empty_like(input)
-    out[...] = source
+    out[...] = dtypes.towards(source, out.dtype)
     return out
 
 
 @primitive("Fill", input=lambda g: zeros_like(g))
 def _filled(input, value):
     out = np.empty_like(input)
-    np.copyto(out, value, casting="unsafe")
+    np.copyto(out, dtypes.towards(value, out.dtype), casting="unsafe")
     return out
 
 

@@ -114,15 +114,38 @@ def _div(input, other):
     return np.true_divide(input, other) if type(other) is not float else by_number(np.true_divide, input, other)
 
 
+@elementwise("Add", input=lambda g, alpha: g, other=lambda g, alpha: g * alpha)
+def _add_scaled(input, other, alpha):
+    """In float16, rounded once. (torch rounds the product, too, of those last elements that fill no vector.)"""
+    return (input.astype(np.float32) + other.astype(np.float32) * np.float32(alpha)).astype(np.float16)
+
+
+@elementwise("Sub", input=lambda g, alpha: g, other=lambda g, alpha: g * -alpha)
+def _sub_scaled(input, other, alpha):
+    return _add_scaled(input, other, -alpha)
+
+
 def add(input, other, *, alpha: int | float = 1):
     """input + alpha * other."""
+    if alpha != 1 and _are_halves(input, other):
+        return _add_scaled(*pair(input, other), _half_alpha(alpha, input, other))
     return _add(*pair(input, other if alpha == 1 and alpha is not True else _scaled(input, other, alpha)))
 
 
 def sub(input, other, *, alpha: int | float = 1):
     """input - alpha * other."""
     check_difference(input, other)
+    if alpha != 1 and _are_halves(input, other):
+        return _sub_scaled(*pair(input, other), _half_alpha(alpha, input, other))
     return _sub(*pair(input, other if alpha == 1 and alpha is not True else _scaled(input, other, alpha)))
+
+
+def _are_halves(*operands) -> bool:
+    return all(isinstance(x, Variable) and x.array.dtype.char == "e" for x in operands)
+
+
+def _half_alpha(alpha, *operands) -> float:
+    return float(as_scalar(check_alpha(alpha, *operands), np.dtype(np.float16)))
 
 
 def _scaled(input, other, alpha):

@@ -48,7 +48,7 @@ def pair(input, other) -> tuple:
                 return input, other
             other = as_number(input, other)
         elif input.array.dtype.kind == "f":
-            if type(other) is float:
+            if type(other) is float and input.array.dtype.char != "e":
                 return input, other
             if type(other) is int:
                 return input, float(number(other))
@@ -88,7 +88,7 @@ def one_tensor(input, other):
 def _scalar(x, dtype: np.dtype):
     """A Python number for NumPy. An integer is cut to the width of its dtype, as torch does."""
     if dtype.kind == "f":
-        return float(x)
+        return float(dtypes.towards(float(x), dtype))
     return wrap(x, dtype) if isinstance(x, int) and dtype.kind != "b" else np.asarray(x).astype(dtype)
 
 
@@ -98,9 +98,10 @@ def as_scalar(x, dtype: np.dtype) -> np.ndarray:
     if not isinstance(x, complex):
         number(x)
         limits = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype) if dtype.kind in "iu" else None
-        low = limits and (-limits.max if dtype.kind == "u" and not isinstance(x, float) else limits.min)
-        if limits is None or low <= x <= limits.max or dtype.kind == "f" and not math.isfinite(x):
-            return wrap(int(x), dtype) if dtype.kind in "iu" else np.asarray(x, dtype)
+        high = limits and (limits.max if dtype.kind != "f" else float(limits.max))        # else x is rounded to compare
+        low = limits and (-high if dtype.kind == "f" or dtype.kind == "u" and type(x) is not float else limits.min)
+        if limits is None or low <= x <= high or dtype.kind == "f" and not math.isfinite(x):
+            return wrap(int(x), dtype) if dtype.kind in "iu" else np.asarray(dtypes.towards(x, dtype), dtype)
     raise RuntimeError(f"value cannot be converted to type {dtypes.of(dtype).name} without overflow")
 
 
@@ -180,4 +181,4 @@ def check_choice(condition, input, other) -> None:
 
 @elementwise("ToCopy", input=lambda g: g)                     # the walk casts g back to the input's dtype
 def cast(input, dtype):
-    return input.astype(dtype)
+    return dtypes.towards(input, dtype).astype(dtype)

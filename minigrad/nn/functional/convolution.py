@@ -11,6 +11,7 @@ from ...graph import Tensor, new_tensor
 from ...names import composite
 from ...ops.logic import check_tensors
 from ...ops.matmul import matrix_product
+from ...ops.promotion import as_scalar, refuse
 from ...ops.shape import (
     basic_index,
     clone,
@@ -47,7 +48,17 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
             "for non-constant padding:\n  - 2D or 3D input: padding size = 2 (pads last dimension)\n  - 3D or 4D "
             "input: padding size = 4 (pads last 2 dimensions)\n  - 4D or 5D input: padding size = 6 (pads last 3 "
             "dimensions)")
-    return _pad_by(mode, input, pads)
+    if mode == "circular":
+        return _pad_by(mode, input, pads)
+    if not all(input.array.shape[-1 - count:]):
+        raise RuntimeError(f"Expected {count + 1}D or {count + 2}D (batch mode) tensor with possibly 0 batch size and "
+                           f"other non-zero dimensions for input, but got: {list(input.array.shape)}")
+    padded = _pad_by(mode, input, pads)
+    if not all(padded.array.shape[-count:]):
+        raise RuntimeError(f"input {list(input.array.shape)} is too small. Calculated output "
+                           f"{list(padded.array.shape)}")
+    refuse(f"{'reflection' if mode == 'reflect' else 'replication'}_pad{count}d", "b", input)
+    return padded
 
 
 def _pads(pad: Sequence[int], ndim: int) -> list[tuple[int, int]]:
@@ -83,8 +94,10 @@ def _constant_pad(input, pads, value):
     target = tuple(slice(max(b, 0), max(b, 0) + s.stop - s.start) for b, s in zip(before, source, strict=True))
     if all(n <= 0 for pair in pads for n in pair):
         return clone(basic_index(input, source))
-    frame = new_tensor(np.full(shape, value).astype(input.array.dtype) if value else np.zeros(shape, input.array.dtype))
-    return write(frame, basic_index(input, source), ((), basic_index, (target,)))
+    frame = np.zeros(shape, input.array.dtype)
+    if value:
+        frame[...] = as_scalar(value, frame.dtype)
+    return write(new_tensor(frame), basic_index(input, source), ((), basic_index, (target,)))
 
 
 def _mirrored(x, dim: int, front: int, back: int, n: int):
@@ -95,9 +108,6 @@ def _mirrored(x, dim: int, front: int, back: int, n: int):
 
 
 def _edges(x, dim: int, front: int, back: int, n: int):
-    if not n:
-        raise RuntimeError("Expected a tensor with non-zero dimensions, apart from the batch, for input, but got: "
-                           f"{list(x.shape)}")
     return tuple(expand_to(narrow_to(x, dim, at, 1), tuple(size if d == dim else s for d, s in enumerate(x.shape)))
                  for at, size in ((0, front), (n - 1, back)))
 
