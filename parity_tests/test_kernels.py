@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import minigrad
@@ -157,13 +157,16 @@ def test_second_order(name, seed):
 
 @CASES
 @given(seed=st.integers(0, 2**32 - 1))
+@example(seed=1080)
 def test_layouts_do_not_matter(name, seed):
-    """Arrays with gaps, in reverse, or in another order in memory."""
+    """Arrays with gaps, in reverse, or in another order in memory. Gradients are products with the arguments, and in
+    attention of differences of numbers near 1 that cancel: rounding counts as much as the largest argument does."""
     rng = np.random.default_rng(seed)
     args = ROWS[name].draw(rng, np.float64, 12)
     odd = [_odd(rng, a) if isinstance(a, np.ndarray) and a.dtype.kind == "f" else a for a in args]
+    largest = max(abs(a).max(initial=1) for a in args if isinstance(a, np.ndarray))
     for a, b in zip(_both(ROWS[name], args)[0], _both(ROWS[name], odd)[0], strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12 * largest)
 
 
 def _odd(rng, a):
@@ -179,6 +182,7 @@ def _odd(rng, a):
 @CASES
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @given(seed=st.integers(0, 2**32 - 1))
+@example(seed=1)                                             # a query without any score
 def test_what_is_not_finite(name, value, seed):
     rng = np.random.default_rng(seed)
     args = ROWS[name].draw(rng, np.float64, 6)

@@ -81,6 +81,7 @@ def _one_query(q: np.ndarray, k: np.ndarray, v: np.ndarray, scale: float, out: n
     weights -= top
     np.exp(weights, out=weights)
     total = np.add.reduce(weights, 2, keepdims=True)
+    np.copyto(total, 1, where=total == 0)
     np.matmul(weights.mT, v, out=out)                                        # (B, H, 1, E)
     out /= total
     np.log(total, out=total)
