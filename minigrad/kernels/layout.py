@@ -79,7 +79,7 @@ def gathered(value: np.ndarray, source: np.ndarray, index: tuple) -> np.ndarray:
     in whose dimensions the source has no stride."""
     arrays = [i for i in index if not isinstance(i, slice)]
     if value.ndim < 2 or all(x.flags.c_contiguous for x in (source, *arrays)):
-        return np.ascontiguousarray(value)
+        return np.asarray(value, order="C")           # (not ascontiguousarray, which has at least one dimension)
     used = [d for d, i in enumerate(index) if not isinstance(i, slice)]
     if arrays[0].dtype.kind == "b":                            # a mask, alone: its dimensions become one
         used, shape, arrays = list(range(used[0], used[0] + arrays[0].ndim)), (1,), []

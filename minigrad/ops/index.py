@@ -24,14 +24,15 @@ def index_write(input, value, index, accumulate):
 def _kept(index: tuple, *tensors) -> tuple:
     """The index as backward may rely on it: what is recorded gets its own copy, as the caller's may change."""
     if mode.grad and any(isinstance(t, Variable) and t.requires_grad for t in tensors):
-        return tuple(i if isinstance(i, slice) else i.copy() for i in index)
+        return tuple(i if isinstance(i, slice) else i.copy(order="K") for i in index)
     return index
 
 
 @primitive("Index", input=lambda g, index, shape: _index_put(zeros_for(g, shape), g, index, True))
 def _index(input, index):
     last = index[-1]
-    if input.flags.c_contiguous and last.dtype.kind != "b" and all(isinstance(i, slice) for i in index[:-1]):
+    if (all(x.flags.c_contiguous for x in (input, last)) and last.dtype.kind != "b"
+            and all(isinstance(i, slice) for i in index[:-1])):
         return input.take(last, len(index) - 1)          # several times as fast as NumPy's general case
     return gathered(input[index], input, index)
 
