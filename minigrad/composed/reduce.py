@@ -647,10 +647,11 @@ def searchsorted(sorted_sequence: Tensor, input: Tensor | float, *, out_int32: b
                  side: str | None = None, sorter: Tensor | None = None) -> Tensor:
     """Where in the (last dimension of the) sorted sequence each value would be put in: before its equals, or behind."""
     check_tensors("searchsorted", sorted_sequence=sorted_sequence)
-    refuse("searchsorted_out_cpu", "b", sorted_sequence)
     a, x = sorted_sequence.array, input.array if isinstance(input, Variable) else np.asarray(input)
     if problem := _search_problem(a, x, isinstance(input, Variable), right, side, sorter):
         raise RuntimeError(f"torch.searchsorted(): {problem}")
+    if x.size:                                                # torch finds the places of nothing in any dtype
+        refuse("searchsorted_out_cpu", "b", sorted_sequence)
     if sorter is not None:
         a = np.take_along_axis(a, sorter.array, -1)
     where = "right" if right or side == "right" else "left"
