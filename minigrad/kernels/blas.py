@@ -1,7 +1,8 @@
-"""The threads of the BLAS that NumPy was built with.
+"""What the BLAS that NumPy was built with can do, and NumPy does not ask it for: its threads, and sums in one pass.
 
-NumPy has no function for them, but the library has. NumPy's wheels bring OpenBLAS along, which is asked for by its
-name; with another BLAS nothing is found here, nothing is set, and its own environment variables count.
+NumPy has no functions for them, but the library has. NumPy's wheels bring OpenBLAS along, which is asked for by its
+name. With another BLAS nothing is found here: then no threads are set, its own environment variables count, and sums
+are NumPy's.
 """
 
 from __future__ import annotations
@@ -17,21 +18,35 @@ import numpy as np
 
 
 @cache
-def _functions() -> tuple[Callable, Callable] | None:
-    """OpenBLAS's functions that get and set the number of its threads."""
+def _library() -> ctypes.CDLL | None:
     folders = Path(np.__file__).parent.with_name("numpy.libs"), Path(np.__file__).parent / ".dylibs"
     for path in (p for folder in folders if folder.is_dir() for p in sorted(folder.glob("*openblas*"))):
         try:
-            library = ctypes.CDLL(str(path))                 # it is loaded already: this finds it
+            return ctypes.CDLL(str(path))                    # it is loaded already: this finds it
         except OSError:
             continue
-        for prefix in ("scipy_openblas", "openblas"):
-            for suffix in ("64_", "_64", ""):
-                get, set_ = (getattr(library, f"{prefix}_{verb}_num_threads{suffix}", None) for verb in ("get", "set"))
-                if get and set_:
-                    get.restype, set_.argtypes, set_.restype = ctypes.c_int, [ctypes.c_int], None
-                    return get, set_
     return None
+
+
+def _function(name: str, result, *arguments) -> Callable | None:
+    """A function of OpenBLAS, whose builds differ in what they put before and after the names."""
+    library = _library()
+    for prefix in ("scipy_", ""):
+        for suffix in ("64_", "_64", ""):
+            found = getattr(library, f"{prefix}{name}{suffix}", None)
+            if found:
+                integer = ctypes.c_int64 if suffix else ctypes.c_int
+                found.restype, found.argtypes = result, [integer if a is int else a for a in arguments]
+                return found
+    return None
+
+
+@cache
+def _functions() -> tuple[Callable, Callable] | None:
+    """Those that get and set the number of OpenBLAS's threads."""
+    get = _function("openblas_get_num_threads", ctypes.c_int)
+    set_ = _function("openblas_set_num_threads", None, ctypes.c_int)
+    return (get, set_) if get and set_ else None
 
 
 def set_threads(number: int) -> None:
@@ -64,3 +79,37 @@ def single_threaded() -> Iterator[None]:
             _inside -= 1
             if not _inside:
                 set_(_former)
+
+
+# ---- sums in one pass -------------------------------------------------------------------------------------------
+
+@cache
+def _axpby(dtype: np.dtype) -> Callable | None:
+    number = {"f": ctypes.c_float, "d": ctypes.c_double}.get(dtype.char)
+    if number is None:
+        return None
+    return _function(f"cblas_{'s' if dtype.char == 'f' else 'd'}axpby", None, int, number, ctypes.c_void_p, int, number,
+                     ctypes.c_void_p, int)
+
+
+class Vector:
+    """A contiguous array in one dimension, and where it lies in memory, which BLAS wants to know."""
+
+    __slots__ = ("address", "array", "axpby_at")
+
+    def __init__(self, array: np.ndarray, address: int | None = None, axpby_at: Callable | None = None):
+        self.array = array
+        self.address = array.ctypes.data if address is None else address
+        self.axpby_at = _axpby(array.dtype) if address is None else axpby_at
+
+    def part(self, start: int, stop: int) -> Vector:
+        return Vector(self.array[start:stop], self.address + start * self.array.itemsize, self.axpby_at)
+
+    def axpby(self, a: float, x: Vector, b: float) -> None:
+        """self <- a x + b self: one pass over memory, where NumPy needs three. (Of a factor of 0, BLAS does not look
+        at what it multiplies, which may be infinite.)"""
+        if self.axpby_at is not None and a and b:
+            self.axpby_at(self.array.size, a, x.address, 1, b, self.address, 1)
+        else:
+            self.array *= b
+            self.array += a * x.array
