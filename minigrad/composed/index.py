@@ -210,9 +210,8 @@ def _is_plain(key: tuple, shape: tuple) -> bool:
     if len(key) > len(shape):
         return False
     for item, n in zip(key, shape):
-        if type(item) is not slice or item.step is not None:
-            if type(item) is not int or not -n <= item < n:
-                return False
+        if not (type(item) is slice and item.step is None or type(item) is int and -n <= item < n):
+            return False
     return True
 
 

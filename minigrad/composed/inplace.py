@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import dtypes
 from ..graph import Tensor, Variable, new_tensor, primitive
+from ..kernels.blocks import in_blocks
 from ..modes import Quiet, mode
 from ..ops.fused import zeros_like
 from ..ops.promotion import as_scalar, number
@@ -42,6 +43,26 @@ def write_unrecorded(t: Tensor, values, constant: bool = False) -> Tensor:
     if t._counter is not None:
         t._counter[0] += 1
     return t
+
+
+def scale_unrecorded(t: Tensor, factor: np.ndarray) -> Tensor:
+    """t *= factor, a number, where that belongs into no history: in its own memory."""
+    check_inplace(t)
+    x = t.array
+    factor = factor.astype(np.float32 if x.dtype == np.float16 else x.dtype)
+    with Quiet():
+        if x.flags.c_contiguous:
+            flat = x.reshape(-1)
+            in_blocks(lambda start, stop: _scale(flat[start:stop], factor), x.size)
+        else:
+            _scale(x, factor)
+    if t._counter is not None:
+        t._counter[0] += 1
+    return t
+
+
+def _scale(x: np.ndarray, factor: np.ndarray) -> None:
+    np.multiply(x, factor, out=x, casting="same_kind")
 
 
 @primitive("CopyBackwards", input=lambda g: zeros_like(g), source=lambda g: g)

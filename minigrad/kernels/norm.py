@@ -42,6 +42,18 @@ def standardise(x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | Non
     return y, (mean if centred else None, r)
 
 
+def sum_of_squares(x: np.ndarray) -> np.floating:
+    """x . x, of a contiguous array: of each block by BLAS, and of the blocks in double precision."""
+    flat, step = x.reshape(-1), block_rows(1)
+    sums = np.zeros(-(-flat.size // step), x.dtype)
+
+    def work(start: int, stop: int) -> None:
+        sums[start // step] = np.vecdot(flat[start:stop], flat[start:stop])
+
+    in_blocks(work, flat.size)
+    return sums.sum(dtype=np.float64).astype(x.dtype)
+
+
 def _standardise_one(x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None, eps: float,
                      centred: bool) -> tuple[np.ndarray, tuple]:
     """The same of a single row, as in generating a token: there each call of NumPy counts."""

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from ..graph import primitive
+from ..kernels.norm import sum_of_squares
 from .elementwise import _pow as power
 from .elementwise import abs, where
 from .logic import isnan
@@ -19,6 +20,8 @@ from .special import sgn
 def norm_over(input, ord, dims, keepdim):
     """(sum |x|^p)^(1/p), and what it tends to for p = 0 (the number of non-zeros) and p = inf, -inf."""
     if ord == 2:
+        if len(dims) == input.ndim and input.flags.c_contiguous and input.dtype.char != "e":
+            return np.sqrt(sum_of_squares(input)).reshape((1,) * input.ndim if keepdim else ())
         return np.sqrt(add_up(input * input, dims, keepdim))
     size = np.abs(input)
     if ord in (math.inf, -math.inf):

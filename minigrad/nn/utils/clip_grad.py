@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from ...composed.inplace import scale_unrecorded
 from ...graph import Tensor, Variable, new_tensor
 from ...modes import no_grad
 
@@ -42,7 +43,8 @@ def clip_grads_with_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float
     """Scale the gradients down by max_norm / total_norm, if that is below 1."""
     scale = (float(max_norm) / (total_norm + 1e-6)).clamp(max=1.0)
     for g in _grads(parameters):
-        g.mul_(scale)
+        if scale.array != 1:
+            scale_unrecorded(g, scale.array)
 
 
 @no_grad()
