@@ -6,13 +6,14 @@ import argparse
 import contextlib
 import io
 import os
+import signal
 import sys
-from functools import partial
 from pathlib import Path
 
 from train import book, compare, tokenize
 from train.config import add_flags, from_flags
 from train.errors import DiskError, LostRankError, RankError, UserError
+from train.output import lasting
 
 DESCRIPTION = """From text to a trained model.
 
@@ -24,6 +25,11 @@ DESCRIPTION = """From text to a trained model.
 
 
 def main(argv: list[str] | None = None) -> int:
+    with lasting():
+        return command(argv)
+
+
+def command(argv: list[str] | None) -> int:
     parser = argparse.ArgumentParser(prog="python -m train", description=DESCRIPTION,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -41,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
     quiet = os.environ.get("LOCAL_RANK", "0") != "0"         # what all of torchrun's ranks would say, one of them says
     with contextlib.redirect_stderr(io.StringIO()) if quiet else contextlib.nullcontext():
         args = parser.parse_args(argv)
-    say = (lambda text: None) if quiet else partial(print, file=sys.stderr)
+    say = (lambda text: None) if quiet else lambda text: print(text, file=sys.stderr)
     try:
         return args.run(args)
     except RankError as error:
@@ -52,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt as error:
         say(f"\ninterrupted. {error}".rstrip())
-        return 130
+        return 128 + getattr(error, "signal", signal.SIGINT)
     except Exception as error:
         from train.loop import Diverged
         if not isinstance(error, Diverged | DiskError | LostRankError):
