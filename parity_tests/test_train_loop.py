@@ -217,6 +217,41 @@ def test_signals_save_and_leave(number, status, uninterrupted):
     assert same_run(Path("run"), uninterrupted)
 
 
+def test_a_second_signal_ends_at_once_unless_it_is_the_first_passed_on():
+    pretrain_until(3, replace(SMALL, out="run"))
+    with loop.stopping(Path("run")) as stop:
+        stop._note(signal.SIGTERM, None)
+        stop._note(signal.SIGINT, None)
+        assert stop.signal == signal.SIGTERM and signal.getsignal(signal.SIGHUP) == stop._note
+        stop.SAME = -1.0
+        with pytest.raises(KeyboardInterrupt, match="run goes on from step-00000003") as left:
+            stop._note(signal.SIGTERM, None)
+        assert left.value.signal == signal.SIGTERM
+
+
+@pytest.mark.parametrize("way", ["a pipe that nobody reads", "a full disk", "closed", "ascii"])
+def test_a_run_does_not_end_with_its_reader(way, monkeypatch):
+    if way == "a pipe that nobody reads":
+        reader, writer = os.pipe()
+        os.close(reader)
+        stream = os.fdopen(writer, "w", buffering=1)
+    elif way == "a full disk":
+        if not os.path.exists("/dev/full"):
+            pytest.skip("there is no /dev/full here")
+        stream = os.fdopen(os.open("/dev/full", os.O_WRONLY), "w", buffering=1)
+    else:
+        stream = os.fdopen(os.open("said", os.O_WRONLY | os.O_CREAT), "w", encoding="ascii") if way == "ascii" else None
+    monkeypatch.setattr(sys, "stdout", stream)
+    monkeypatch.setattr(sys, "stderr", stream)
+    Path("t\u00e9xt.txt").write_text(TEXT)
+    flags = ["--data", "t\u00e9xt.txt", "--tokenizer", "char", "--steps", "2", "--out", "run"]
+    assert main(["pretrain", *flags]) == 0 and sys.stdout is stream
+    if stream:
+        stream.close()                                          # which says nothing, either
+    assert way != "ascii" or "t?xt.txt: " in Path("said").read_text()
+    assert checkpoints.read(Path("run/checkpoints/step-00000002")).step == 2
+
+
 def test_a_run_goes_on_across_engines(uninterrupted):
     pretrain_until(10, replace(SMALL, out="run"))
     assert pretrain(replace(SMALL, out="run", engine="torch"), resume=True).finished
@@ -322,7 +357,7 @@ def test_a_device_that_is_full(capsys):
     assert "No space left on device" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("damage", ["truncated", "flipped", "no state", "half a state"])
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "no state", "half a state", "another state"])
 def test_the_checkpoint_before_a_damaged_one_is_used(damage, capsys, uninterrupted):
     pretrain_until(13, replace(SMALL, out="run"))
     newest, before = checkpoints.found(Path("run"))[:2]
@@ -335,6 +370,8 @@ def test_the_checkpoint_before_a_damaged_one_is_used(damage, capsys, uninterrupt
         weights.write_bytes(whole[:-3] + bytes([whole[-3] ^ 1]) + whole[-2:])
     elif damage == "no state":
         state.unlink()
+    elif damage == "another state":
+        state.write_text(state.read_text().replace('"step": 13', '"step": 99'))
     else:
         state.write_text(state.read_text()[:99])
     capsys.readouterr()
@@ -349,7 +386,8 @@ def test_no_checkpoint_that_is_whole(capsys):
     (checkpoints.found(Path("run"))[0] / "optimizer.safetensors").unlink()
     assert main(["pretrain", "--resume", "run"]) == 2
     assert main(["pretrain", "--resume", "nowhere"]) == 2
-    assert capsys.readouterr().err.count("\n") == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 2 and "a new --out" in error
 
 
 def test_another_configuration_is_refused_with_the_difference(capsys):
@@ -375,18 +413,50 @@ def test_a_second_run_in_the_folder_is_refused(capsys):
     assert "holds a run already" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "metrics.jsonl", "config.json", "tokenizer.meta.json"])
+def test_nothing_of_others_is_written_over(name, capsys):
+    Path("mine").mkdir()
+    Path("mine", name).write_text("precious")
+    flags = ["--data", "text.txt", "--tokenizer", "char", "--steps", "1", "--out", "mine"]
+    assert main(["pretrain", *flags]) == 2
+    assert f"mine has {name} already" in capsys.readouterr().err
+    assert os.listdir("mine") == [name] and Path("mine", name).read_text() == "precious"
+
+
+def test_what_ended_before_its_first_checkpoint_is_begun_anew():
+    made(SMALL)
+    with checkpoints.locked(Path("run")):
+        for name in ("config.toml", "config.json", "metrics.jsonl"):
+            Path("run", name).write_text("{}")
+    assert pretrain(replace(SMALL, out="run", steps=4)).finished
+
+
 def test_without_validation_the_training_set_decides():
     result = pretrain(replace(SMALL, out="run", val_fraction=0.0, steps=4))
     assert result.finished and {x["val_loss"] for x in numbers(Path("run")) if "val_loss" in x} == {None}
     assert Path("run/model.safetensors").exists() and pretrain(replace(SMALL, out="none", steps=0, warmup=0)).finished
 
 
+def test_the_best_is_among_what_is_kept():
+    """Although nothing was better than what had not learnt."""
+    result = pretrain(replace(SMALL, out="run", lr=10.0, eval_every=1, steps=4))
+    losses = {x["step"]: x["val_loss"] for x in numbers(Path("run")) if "val_loss" in x}
+    best = min([1, 2, 3, 4], key=losses.get)
+    assert result.finished and losses[0] < losses[best] == checkpoints.newest(Path("run"), print).state["best"][0]
+    assert same_file("run/model.safetensors", f"run/checkpoints/step-{best:08d}/model.safetensors")
+    assert not [*Path("run").glob(".*.tmp")]
+
+
+def same_file(a: str, b: str) -> bool:
+    return Path(a).read_bytes() == Path(b).read_bytes()
+
+
 def test_old_checkpoints_go_but_the_best_stays(monkeypatch):
     config = replace(SMALL, out="run", eval_every=4, save_every=4, keep=2, lr=1e-2)
     evaluate = loop.Run.evaluate
 
-    def best_at_8(self, bar):
-        loss = evaluate(self, bar)
+    def best_at_8(self):
+        loss = evaluate(self)
         self.best = (1.0, 8) if self.step >= 8 else (2.0, self.step)
         return loss
 
@@ -455,6 +525,15 @@ def test_a_model_that_is_broken_from_the_start(monkeypatch, capsys):
     monkeypatch.setattr(loop.Engine, "build", broken)
     assert main(["pretrain", "--data", "text.txt", "--tokenizer", "char", "--steps", "2", "--out", "run"]) == 1
     assert "step 0: the loss is nan. The weights tok_emb.weight" in capsys.readouterr().err
+
+
+def test_the_last_step_is_looked_at_too(capsys):
+    """It leaves weights that are no numbers: they are not published as the best."""
+    flags = ["--data", "text.txt", "--tokenizer", "char", "--steps", "1", "--lr", "1e300", "--out", "run"]
+    assert main(["pretrain", *flags]) == 1
+    error = capsys.readouterr().err
+    assert "step 1: the loss is nan. The weights" in error and "--resume" not in error
+    assert not Path("run/model.safetensors").exists() and not checkpoints.found(Path("run"))
 
 
 def test_misuse_is_a_line(capsys):

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -36,6 +37,7 @@ from train.errors import DiskError, UserError
 
 FORMAT = 1
 NAME = re.compile(r"step-(\d{8,})")
+WRITTEN = {"model.safetensors", "config.json", "config.toml", "metrics.jsonl", "loss.png"}
 Arrays = dict[str, np.ndarray]
 
 
@@ -97,8 +99,22 @@ def _lock(file: Any) -> None:
 def found(folder: Path) -> list[Path]:
     """The checkpoints of a run, newest first, whole or not."""
     folder = folder / "checkpoints"
-    names = [p for p in folder.iterdir() if NAME.fullmatch(p.name)] if folder.is_dir() else []
+    try:
+        names = [p for p in folder.iterdir() if NAME.fullmatch(p.name)] if folder.is_dir() else []
+    except OSError as error:
+        raise UserError(f"{folder} cannot be read: {error.strerror}") from None
     return sorted(names, key=lambda p: int(NAME.fullmatch(p.name)[1]), reverse=True)
+
+
+def strangers(folder: Path) -> list[str]:
+    """What a new run would write over, and is not what one left that ended before its first checkpoint."""
+    try:
+        names = {p.name for p in folder.iterdir() if p.is_file()} if folder.is_dir() else set()
+    except OSError as error:
+        raise UserError(f"{folder} cannot be read ({error.strerror}): give --out a folder of yours") from None
+    if ".lock" in names:
+        names &= {"model.safetensors"}                     # its checkpoints were deleted, and its weights were not
+    return sorted(n for n in names if n in WRITTEN or n.startswith("tokenizer"))
 
 
 def tidy(folder: Path) -> None:
@@ -137,10 +153,16 @@ def write(path: Path, weights: Arrays, moments: Arrays, state: dict[str, Any],
         save_arrays(moments, path / "optimizer.safetensors", {"format": "pt"})
         describe(path)
         sums = {p.name: _checksum(p) for p in sorted(path.iterdir())}
-        save_json({"format": FORMAT, **state, "files": sums}, path / "state.json")
+        state = {"format": FORMAT, **state, "files": sums}
+        save_json({**state, "sum": _sum(state)}, path / "state.json")
     except BaseException:
         shutil.rmtree(path, ignore_errors=True)
         raise
+
+
+def _sum(state: dict[str, Any]) -> str:
+    """A checksum of what state.json says."""
+    return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
 
 
 def _checksum(path: Path) -> str:
@@ -178,6 +200,7 @@ def publish(folder: Path, checkpoint: Path) -> None:
         except OSError:
             shutil.copyfile(source, temporary)
         os.replace(temporary, target)
+        temporary.unlink(missing_ok=True)                  # replace() leaves it if both are one file already
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise DiskError(f"{target} could not be written: {error.strerror or error}") from error
@@ -203,6 +226,8 @@ def read(path: Path) -> Checkpoint:
         state = load_json(path / "state.json")
         if state["format"] != FORMAT:
             raise ValueError(f"format {state['format']}, expected {FORMAT}")
+        if state.pop("sum") != _sum(state):
+            raise ValueError("the checksum of state.json does not match")
         for name, sum in state["files"].items():
             if _checksum(path / name) != sum:
                 raise ValueError(f"the checksum of {name} does not match")

@@ -13,7 +13,7 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -67,10 +67,13 @@ def material(config: TrainConfig, ranks: int) -> tuple[Config, data.Corpus, data
 
 
 def claim(config: TrainConfig, resume: bool, held: contextlib.ExitStack) -> Path:
-    """The folder of the run, locked for as long as `held` is."""
+    """The folder of the run, locked for as long as `held` is. Nothing that others left in it is lost."""
     folder = Path(config.out or free_folder(config))
     if not resume and checkpoints.found(folder):
         raise UserError(f"{folder} holds a run already: go on with --resume {folder}, or give --out another folder")
+    if not resume and (kept := checkpoints.strangers(folder)):
+        raise UserError(f"{folder} has {', '.join(kept)} already, which a run would write over: give --out another "
+                        "folder")
     if resume and not folder.is_dir():
         raise UserError(f"--resume {folder}: there is no such folder")
     held.enter_context(checkpoints.locked(folder))
@@ -115,11 +118,13 @@ class Run:
         engine.first(self.open_metrics)
 
         result = Result(self.folder, self.step, False)
-        with stopping() as stop, self.progress() as bar:
+        with stopping(self.folder) as stop, self.progress() as bar:
             while True:
                 due = self.step % config.eval_every == 0 or self.step == config.steps
                 if due and self.evaluated != self.step and not engine.most(stop.signal):
-                    result.val_loss = self.evaluate(bar)
+                    result.val_loss = self.evaluate()
+                    if not math.isfinite(result.val_loss):
+                        self.give_up("loss", result.val_loss, self.evaluation_losses)
                 if config.sample_every and self.step and self.step % config.sample_every == 0:
                     self.show(sample(engine, self.model, self.corpus.tokenizer, config, self.step))
                 done, stopped = self.step == config.steps, engine.most(stop.signal)
@@ -134,7 +139,8 @@ class Run:
                 lr = self.learning_rate(self.step)
                 norm = engine.gradient_norm(self.model, self.optimizer, config.clip)
                 if not engine.ready_to_step(loss, norm):
-                    self.give_up(loss, norm)
+                    what, value = ("loss", loss) if not math.isfinite(loss) else ("gradient norm", norm)
+                    self.give_up(what, value, lambda: self.train_step(self.model))
                 engine.step(self.optimizer, lr)
                 self.step += 1
                 result.loss = loss
@@ -160,27 +166,31 @@ class Run:
             losses.append(loss.detach())
         return engine.mean(sum(loss.item() for loss in losses))        # a GPU is waited for once, not in between
 
-    def evaluate(self, bar: tqdm) -> float:
-        """Losses on the fixed sets, of the validation and of the training part."""
-        model, engine = self.model, self.engine
-        losses = {}
-        model.eval()
-        with engine.torch.no_grad():
-            for name, windows in (("val_loss", self.batches.val), ("train_loss", self.batches.train)):
-                parts = self.batches.evaluation(windows)
-                losses[name] = self.mean_loss(parts) if parts else None
-        model.train()
+    def evaluate(self) -> float:
+        """The losses are noted, and the validation's, or the training part's if there is no other, is returned."""
+        losses = self.evaluation_losses()
         self.evaluated = self.step
         loss = losses["val_loss"] if losses["val_loss"] is not None else losses["train_loss"]
-        if math.isfinite(loss) and (self.best is None or loss < self.best[0]):
-            self.best = (loss, self.step)
+        if math.isfinite(loss) and self.step and (self.best is None or loss < self.best[0]):
+            self.best = (loss, self.step)                              # step 0 has not learnt, and is not kept
         if self.metrics:
             perplexity = math.exp(min(loss, 700))
             self.metrics.add({"step": self.step, **losses, "perplexity": perplexity})
             known = ", ".join(f"{key.removesuffix('_loss')} loss {value:.3f}" for key, value in losses.items()
                               if value is not None)
-            bar.write(f"step {self.step:>6}: {known}, perplexity {perplexity:.1f}")
+            self.say(f"step {self.step:>6}: {known}, perplexity {perplexity:.1f}")
         return loss
+
+    def evaluation_losses(self) -> dict[str, float | None]:
+        """On the fixed sets, of the validation and of the training part."""
+        losses = {}
+        self.model.eval()
+        with self.engine.torch.no_grad():
+            for name, windows in (("val_loss", self.batches.val), ("train_loss", self.batches.train)):
+                parts = self.batches.evaluation(windows)
+                losses[name] = self.mean_loss(parts) if parts else None
+        self.model.train()
+        return losses
 
     def mean_loss(self, parts: list[tuple[np.ndarray, np.ndarray]]) -> float:
         """Each rank takes its share of the parts. All take as many, for a sharded model is called by all or none."""
@@ -216,8 +226,9 @@ class Run:
             kept = checkpoints.found(self.folder)
             advice = f"{error}. The newest that is kept is {kept[0].name if kept else 'none'}"
             if last:
-                raise DiskError(f"{advice}: make room, and go on with --resume {self.folder}") from error
-            self.say(f"{advice}; training goes on, and saves again in {self.config.save_every} steps")
+                go_on = f"go on with --resume {self.folder}" if kept else "start again"
+                raise DiskError(f"{advice}: make room, and {go_on}") from error
+            self.say(f"{advice}; training goes on, and tries again")
 
     def state(self) -> dict[str, Any]:
         return {"evaluated": self.evaluated, "best": self.best and list(self.best),
@@ -280,9 +291,9 @@ class Run:
         with contextlib.suppress(OSError):                   # a picture can be drawn again from metrics.jsonl
             metrics.plot(self.folder / "loss.png", {self.folder.name: metrics.read(self.metrics.path)}, self.references)
 
-    def give_up(self, loss: float, norm: float) -> None:
+    def give_up(self, what: str, value: float, again: Callable[[], Any]) -> None:
         """Loss or gradients are no numbers: say where that began, and keep what is needed to look into it."""
-        found = examine(self)
+        found = examine(self, again)
         path = self.folder / f"postmortem-step-{self.step:08d}"
         weights, moments = self.engine.weights(self.model), self.engine.moments(self.model, self.optimizer)
         if self.engine.rank == 0:
@@ -290,10 +301,9 @@ class Run:
                 checkpoints.write(path, weights, moments, self.state() | {"step": self.step, "found": found},
                                   self.describe)
                 self.draw()
-        what, value = ("loss", loss) if not math.isfinite(loss) else ("gradient norm", norm)
+        last = f"; --resume {self.folder} goes on from the last checkpoint" * bool(checkpoints.found(self.folder))
         raise Diverged(f"step {self.step}: the {what} is {value}. {found}. Weights and settings before the step are in "
-                       f"{path}. A lower --lr, a longer --warmup or --clip 1 may help; --resume {self.folder} goes "
-                       "on from the last checkpoint")
+                       f"{path}. A lower --lr, a longer --warmup or --clip 1 may help{last}")
 
     # ---- what is seen --------------------------------------------------------------------------------------------
 
@@ -347,7 +357,8 @@ class Run:
             return
         if self.best:
             beside = "".join(f", {name} {value:.3f}" for name, value in self.references.items())
-            self.say(f"best validation loss {self.best[0]:.3f} at step {self.best[1]}{beside}: "
+            kind = "validation" if len(self.batches.val) else "training"
+            self.say(f"best {kind} loss {self.best[0]:.3f} at step {self.best[1]}{beside}: "
                      f"perplexity {math.exp(min(self.best[0], 700)):.1f}")
         self.say(f"written to {self.folder}: model.safetensors (the best), checkpoints/, metrics.jsonl, loss.png. "
                  f"Next:\n    python -m gpt generate --model {self.folder} --prompt \"{self.config.sample_prompt}\" "
@@ -358,23 +369,39 @@ class Diverged(Exception):
     """Training cannot go on. The command line prints it and exits with status 1."""
 
 
-class stopping:
-    """Inside, SIGINT and SIGTERM are noted and the loop ends when it is ready; a second one ends it at once."""
+class Interrupted(KeyboardInterrupt):
+    """By a second signal, before anything was saved."""
 
-    def __init__(self) -> None:
-        self.signal = 0
+    def __init__(self, number: int, folder: Path) -> None:
+        self.signal = number
+        kept = checkpoints.found(folder)
+        super().__init__(f"Not saved; --resume {folder} goes on from {kept[0].name}" if kept else "Nothing was saved")
+
+
+class stopping:
+    """Inside, SIGINT, SIGTERM and SIGHUP are noted and the loop ends when it is ready; a second one ends it at once.
+
+    One that comes within moments is the same: who presses Ctrl-C or cancels a job reaches all of its processes, and
+    those that have started others (torchrun, srun, timeout) pass it on."""
+
+    SAME = 2.0                                               # seconds
+
+    def __init__(self, folder: Path = Path()) -> None:
+        self.signal, self._when, self._folder = 0, 0.0, folder
 
     def __enter__(self) -> stopping:
         self._former = {}
-        for number in (signal.SIGINT, signal.SIGTERM):
-            with contextlib.suppress(ValueError):            # not in the main thread: nobody sends us any
-                self._former[number] = signal.signal(number, self._note)
+        for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+            if signal.getsignal(number) != signal.SIG_IGN:   # nohup's, or a shell's for what runs in the background
+                with contextlib.suppress(ValueError):        # not in the main thread: nobody sends us any
+                    self._former.setdefault(number, signal.signal(number, self._note))
         return self
 
     def _note(self, number: int, frame: Any) -> None:
-        if self.signal:
-            raise KeyboardInterrupt
-        self.signal = number
+        if not self.signal:
+            self.signal, self._when = number, time.monotonic()
+        elif time.monotonic() - self._when > self.SAME:
+            raise Interrupted(number, self._folder)
 
     def __exit__(self, *exc: Any) -> None:
         for number, handler in self._former.items():
@@ -388,7 +415,7 @@ def resumed_config(folder: Path) -> dict[str, Any]:
     for path in checkpoints.found(folder):
         with contextlib.suppress(ValueError):
             return to_dict(from_dict(checkpoints.read(path).state["config"], str(path))) | {"out": str(folder)}
-    raise UserError(f"--resume {folder}: no checkpoint that is whole is in this folder; start again without --resume")
+    raise UserError(f"--resume {folder}: no checkpoint that is whole is in this folder; start again with a new --out")
 
 
 def newest_run(root: Path = Path("runs")) -> Path:

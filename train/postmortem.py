@@ -7,6 +7,7 @@ whose result is not finite while what it was given is, in the backward pass the 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
     from train.loop import Run
 
 
-def examine(run: Run) -> str:
-    """One or two sentences."""
+def examine(run: Run, again: Callable[[], Any]) -> str:
+    """One or two sentences; `again` does what went wrong."""
     engine, torch = run.engine, run.engine.torch
     bad = [name for name, p in run.model.named_parameters() if not finite(engine, p)]
     if bad:
@@ -40,10 +41,10 @@ def examine(run: Run) -> str:
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
             with torch.autograd.detect_anomaly():
-                run.train_step(run.model)
+                again()
     except RuntimeError as error:
         first = [str(w.message).partition("Traceback")[0].strip() for w in said if "Error detected" in str(w.message)]
-        found.append(f"In the backward pass: {' '.join(first)} {error}".replace("\n", " "))
+        found.append(" ".join(f"In the backward pass: {' '.join(first)} {error}".split()))
     finally:
         for handle in handles:
             handle.remove()
