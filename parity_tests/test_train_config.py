@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tomllib
 from dataclasses import fields
 
 import pytest
@@ -68,6 +69,17 @@ def test_the_help_fits_a_screen(capsys):
     assert stop.value.code == 0 and len(lines) <= 24 and max(map(len, lines)) <= 80
 
 
+@given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
+def test_any_text_and_back(text):
+    assert from_dict(tomllib.loads(to_toml(TrainConfig(sample_prompt=text)))) == TrainConfig(sample_prompt=text)
+
+
+def test_a_flag_does_not_hide_what_is_wrong_in_a_file(tmp_path, capsys):
+    (tmp_path / "c.toml").write_text("steps = 'many'")
+    assert main(["pretrain", "--config", str(tmp_path / "c.toml"), "--steps", "3"]) == 2
+    assert "steps must be of type int" in capsys.readouterr().err
+
+
 def test_a_file_and_back(tmp_path):
     config = TrainConfig(steps=7, stride=3, tied=True, data="a \"quoted\" name", lr=0.5)
     (tmp_path / "c.toml").write_text(to_toml(config))
@@ -82,6 +94,9 @@ def test_a_file_and_back(tmp_path):
     ("batch_size = 6\nmicro_batch = 4", "multiple of --micro-batch"), ("beta1 = 1.0", "less than 1"),
     ("warmup = 5\nsteps = 4", "--warmup must be at most --steps"), ("schedule = 'sawtooth'", "one of cosine"),
     ("lr = -1.0", "--lr must be at least 0"), ("lr = nan", "--lr must be at least 0"), ("tied = 1", "type bool"),
+    ("seed = 99999999999999999999", "--seed must be at most"), ("temperature = 1e-300", "--temperature must be 0, or"),
+    ("batch-size = 1\nbatch_size = 2", "sets batch_size twice"), ("[a]\nlr = 1\n[b]\nlr = 2", "sets lr twice"),
+    ("a=" + "[" * 9999, "not valid TOML"), ('data = "a\\u0000b"', "without the byte 0"),
 ])
 def test_what_cannot_be_set_is_said_in_a_line(text, says, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)

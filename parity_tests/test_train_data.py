@@ -7,6 +7,7 @@ import http.server
 import math
 import signal
 import threading
+import types
 
 import numpy as np
 import pytest
@@ -125,6 +126,7 @@ def test_files_folders_and_globs(tmp_path):
     ("none.txt", None, "no such file"), ("empty.txt", b"", "is empty"), ("short.txt", b"ab" * 20, "too short"),
     ("latin.txt", "caf\xe9 ".encode("latin1") * 99, r"not UTF-8 text \(byte 3\)"), ("s/", None, "no such file"),
     ("bad.bin", b"123", "truncated or damaged"), ("noone.bin", b"1234", "give --tokenizer"),
+    ("nul.txt", b"text\0text", "has the byte 0"),
 ])
 def test_data_that_will_not_do(name, content, says, tmp_path, capsys):
     if content is not None:
@@ -257,6 +259,50 @@ def test_tokenizing_goes_on_where_it_was_interrupted(tmp_path, monkeypatch):
     assert len(made) == 2 and [p.shard for p in asked] == [p.shard for p in pieces[2:]]
     tokens, _ = open_shards(str(tmp_path / "out"))
     assert tokens.read(0, total).tolist() == tokenizer.encode("plain words in a row " * 2000)
+
+
+def test_shards_by_their_names(tmp_path):
+    """Several, a folder of bare ones, uint32 where ids need it, and never read as text."""
+    tokenizer = get_tokenizer("bpe", text="text", vocab_size=257)
+    tokenizer.save(tmp_path / "tok")
+    (tmp_path / "bins").mkdir()
+    for name, ids in (("bins/a.bin", range(9)), ("bins/b.bin", range(100, 120)), ("wide.bin", range(70000, 70009))):
+        np.array(ids, "<u4" if name == "wide.bin" else "<u2").tofile(tmp_path / name)
+
+    def read(source, **rest):
+        tokens = data.load(TrainConfig(data=source, **{"tokenizer": "tok"} | rest)).tokens
+        return tokens.read(0, len(tokens)).tolist()
+
+    both = [*range(9), *range(100, 120)]
+    assert read("bins") == read("bins/*.bin") == read("bins/a.bin, bins/b.bin") == read("*/*.bin") == both
+    (tmp_path / "t.txt").write_text("some text " * 99)
+    with pytest.raises(UserError, match="is text and tokens"):
+        read("t.txt,bins/a.bin")
+    (tmp_path / "bins/t.txt").write_text("text")
+    with pytest.raises(UserError, match=r"text \(t.txt\) and tokens"):
+        read("bins")
+    assert main(["tokenize", "--data", "t.txt", "--tokenizer", "tok", "--workers", "1", "--out", "made"]) == 0
+    assert read("made/000000.bin", tokenizer="bpe") == read("made") == read("made/*.bin") == read("made/tokens.json")
+    with pytest.raises(UserError, match="different tokenizers"):
+        read("made,bins/a.bin")
+
+
+@pytest.mark.parametrize("size, dtype", [(65536, "<u2"), (65537, "<u4")])
+def test_bare_shards_are_as_wide_as_their_vocabulary(size, dtype, tmp_path, monkeypatch):
+    ids = np.array([0, 1, 2, 65535])
+    ids.astype(dtype).tofile(tmp_path / "a.bin")
+    large = types.SimpleNamespace(n_vocab=size)
+    monkeypatch.setattr(data, "find_tokenizer", lambda *_: large)
+    tokens = data.load(TrainConfig(data=str(tmp_path / "a.bin"))).tokens
+    assert np.array_equal(tokens.read(0, len(tokens)), ids)
+
+
+def test_ids_are_looked_at_before_anything_is_written(tmp_path, capsys):
+    np.full(3000, 600, "<u2").tofile(tmp_path / "odd.bin")
+    get_tokenizer("bpe", text="text", vocab_size=257).save(tmp_path / "tok")
+    assert main(["pretrain", "--data", "odd.bin", "--tokenizer", "tok"]) == 2
+    assert "odd.bin at token 0 has id 600, and the tokenizer has 257" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
 
 
 def test_an_id_that_the_vocabulary_has_not_is_found(tmp_path):

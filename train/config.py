@@ -14,7 +14,8 @@ from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
-from gpt.config import ARCHITECTURES, CONFIGS, Config, resolve
+from gpt.config import CONFIGS, Config, resolve
+from gpt.config import from_dict as model_of
 from train.errors import UserError
 
 SCHEDULES = ("cosine", "linear", "constant")
@@ -101,6 +102,8 @@ class TrainConfig:
         for name in ("stride", "micro_batch"):
             if getattr(self, name) is not None:
                 _require(self, name, 1)
+        if 0 < self.temperature < 1e-10:
+            raise UserError(f"{flag('temperature')} must be 0, or at least 1e-10, not {self.temperature}")
         for name in ("beta1", "beta2", "val_fraction"):
             if not 0 <= getattr(self, name) < 1:
                 raise UserError(f"{flag(name)} must be at least 0 and less than 1, not {getattr(self, name)}")
@@ -112,14 +115,28 @@ class TrainConfig:
                             f"is not one of {self.micro_batch}")
         for f in fields(self):
             choices, value = f.metadata["choices"], getattr(self, f.name)
+            if isinstance(value, str) and not _is_text(value):
+                raise UserError(f"{flag(f.name)} must be text without the byte 0, in UTF-8, not {value!r}")
             if choices and value not in choices and value is not None:
                 raise UserError(f"{flag(f.name)} must be one of {', '.join(choices)}, not {value!r}")
+
+
+MOST = {"seed": 2**63 - 1, "threads": 2**15, "batch_size": 2**24}        # more has no meaning, or fits nowhere
 
 
 def _require(config: TrainConfig, name: str, least: int) -> None:
     value = getattr(config, name)
     if not value >= least or value == float("inf"):
         raise UserError(f"{flag(name)} must be at least {least}, not {value}")
+    if value > MOST.get(name, value):
+        raise UserError(f"{flag(name)} must be at most {MOST[name]}, not {value}")
+
+
+def _is_text(value: str) -> bool:
+    try:
+        return b"\0" not in value.encode()
+    except UnicodeEncodeError:                   # half of a character, or a file's name in another encoding
+        return False
 
 
 def flag(name: str) -> str:
@@ -159,8 +176,8 @@ def plain(hint: Any) -> type:
 def from_flags(args: argparse.Namespace, base: dict[str, Any] | None = None) -> TrainConfig:
     """Defaults (or `base`, a resumed run's), then --config, then flags."""
     given = {f.name: getattr(args, f.name) for f in fields(TrainConfig) if hasattr(args, f.name)}
-    from_file = read_settings(Path(args.config)) if args.config else {}
-    return from_dict({**(base or {}), **from_file, **given}, args.config or "the configuration")
+    from_file = {} if args.config is None else checked(read_settings(Path(args.config)), args.config)
+    return from_dict({**(base or {}), **from_file, **given})
 
 
 def read_settings(path: Path) -> dict[str, Any]:
@@ -168,7 +185,9 @@ def read_settings(path: Path) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in read_table(path).items():
         for name, item in value.items() if isinstance(value, dict) else [(key, value)]:
-            flat[name.replace("-", "_")] = item
+            if (name := name.replace("-", "_")) in flat:
+                raise UserError(f"{path} sets {name} twice")
+            flat[name] = item
     return flat
 
 
@@ -179,7 +198,7 @@ def read_table(path: Path) -> dict[str, Any]:
         values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not valid {'JSON' if path.suffix == '.json' else 'TOML'}: {error}") from None
     if not isinstance(values, dict):
         raise UserError(f"{path} must hold names and values, not a {type(values).__name__}")
@@ -187,22 +206,32 @@ def read_table(path: Path) -> dict[str, Any]:
 
 
 def from_dict(values: dict[str, Any], source: str = "the configuration") -> TrainConfig:
+    return TrainConfig(**checked(values, source))
+
+
+def checked(values: dict[str, Any], source: str) -> dict[str, Any]:
+    """Settings that there are, of their types."""
     if unknown := sorted(set(values) - set(TYPES)):
         raise UserError(f"{source}: there is no setting {', '.join(map(repr, unknown))}: see python -m train pretrain "
                         "--help")
-    checked = {}
+    result = {}
     for name, value in values.items():
         kind = plain(TYPES[name])
-        if kind is float and type(value) is int:
+        if kind is float and type(value) is int and abs(value) < 2**53:
             value = float(value)
         if type(value) is not kind and not (value is None and kind is not TYPES[name]):
             raise UserError(f"{source}: {name} must be of type {kind.__name__}, not {value!r}")
-        checked[name] = value
-    return TrainConfig(**checked)
+        result[name] = value
+    return result
 
 
 def to_dict(config: TrainConfig) -> dict[str, Any]:
     return asdict(config)
+
+
+def _toml(value: Any) -> str:
+    """As JSON, whose strings are TOML's but for two: no character is half of one, and DEL is not written as it is."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def to_toml(config: TrainConfig) -> str:
@@ -212,7 +241,7 @@ def to_toml(config: TrainConfig) -> str:
         if f.metadata["group"]:
             lines += ["", f"# {f.metadata['group']}"]
         value = getattr(config, f.name)
-        text = f"{f.name} = {json.dumps(value)}" if value is not None else f"# {f.name} is the default"
+        text = f"{f.name} = {_toml(value)}" if value is not None else f"# {f.name} is the default"
         lines.append(f"{text:32}  # {f.metadata['help']}")
     return "\n".join(lines).lstrip("\n") + "\n"
 
@@ -241,9 +270,6 @@ def model_config(config: TrainConfig, vocab_size: int) -> Config:
                         "file")
     changes = {name: getattr(config, name) for name in SHAPE if getattr(config, name) is not None}
     try:
-        kind = ARCHITECTURES.get(values["architecture"])
-        if kind is None:
-            raise ValueError(f"architecture must be one of {', '.join(ARCHITECTURES)}, not {values['architecture']!r}")
-        return kind.from_dict(values | changes | {"vocab_size": vocab_size})
+        return model_of(values | changes | {"vocab_size": vocab_size})
     except (ValueError, TypeError) as error:
         raise UserError(f"--model {config.model}: {error}") from None

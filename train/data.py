@@ -21,7 +21,7 @@ from train import text
 from train.config import TrainConfig
 from train.errors import UserError
 from train.fetch import cache
-from train.shards import Tokens, is_shards, open_shards
+from train.shards import Tokens, is_shards, open_shards, vocabulary_of
 
 BPE_VERSION = 1                  # a cached tokenizer is of this train_bpe
 
@@ -56,9 +56,16 @@ class Slice:
 
 def load(config: TrainConfig) -> Corpus:
     """Find the data and make tokens of them. Nothing is written but to the cache."""
-    if is_shards(config.data):
-        tokens, folder = open_shards(config.data)
-        tokenizer = find_tokenizer(config, folder)
+    parts = [part for part in map(str.strip, config.data.split(",")) if part]
+    try:
+        kinds = list(map(is_shards, parts))
+    except OSError as error:
+        raise UserError(f"--data {config.data}: {error.filename} cannot be read: {error.strerror}") from None
+    if any(kinds):
+        if not all(kinds):
+            raise UserError(f"--data {config.data} is text and tokens: python -m train tokenize makes tokens of the "
+                            "text, with the same --tokenizer")
+        tokens, tokenizer = load_shards(config, parts)
         digest = hashlib.sha256()
         for array in tokens.arrays:              # not all of them: they may be larger than memory
             digest.update(f"{len(array)}".encode() + array[:4096].tobytes() + array[-4096:].tobytes())
@@ -70,6 +77,18 @@ def load(config: TrainConfig) -> Corpus:
     tokenizer = find_tokenizer(config, None, documents)
     ids = encode(tokenizer, documents)
     return Corpus(Tokens([ids]), tokenizer, hashlib.sha256(ids.tobytes()).hexdigest())
+
+
+def load_shards(config: TrainConfig, parts: list[str]) -> tuple[Tokens, Tokenizer]:
+    opened = [open_shards(part) for part in parts]
+    kinds = {folder and vocabulary_of(folder) for _, folder in opened}
+    if len(kinds) > 1:
+        raise UserError(f"--data {config.data}: they were made with different tokenizers, as far as they say: "
+                        "python -m train tokenize makes one corpus of several texts")
+    tokenizer = find_tokenizer(config, opened[0][1])
+    if kinds == {None} and tokenizer.n_vocab > 1 << 16:
+        opened = [open_shards(part, "uint32") for part in parts]
+    return Tokens([a for t, _ in opened for a in t.arrays], [name for t, _ in opened for name in t.names]), tokenizer
 
 
 def encode(tokenizer: Tokenizer, documents: list[text.Document]) -> np.ndarray:
@@ -96,7 +115,7 @@ def find_tokenizer(config: TrainConfig, folder: Path | None, documents: list[tex
             return get_tokenizer(config.tokenizer)
         if not documents:
             raise UserError("a .bin file does not say which tokenizer it was made with: give --tokenizer, for example "
-                            "gpt2, or a folder")
+                            "gpt2, or the folder of one")
         joined = "\n".join(document.text for document in documents)
         if config.tokenizer == "char":
             return get_tokenizer("char", text=joined)
@@ -127,12 +146,11 @@ class Windows:
         return max((len(self.tokens) - self.context - 1) // self.stride + 1, 0)
 
     def batch(self, which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        rows = np.stack([self.tokens.read(int(i) * self.stride, self.context + 1) for i in which])       # (B, T + 1)
+        starts = [int(i) * self.stride for i in which]
+        rows = np.stack([self.tokens.read(start, self.context + 1) for start in starts])                 # (B, T + 1)
         if rows.max() >= self.vocab_size:
-            row, column = np.argwhere(rows >= self.vocab_size)[0]
-            position = self.tokens.start + int(which[row]) * self.stride + int(column)
-            raise UserError(f"{self.tokens.tokens.where(position)} has id {rows[row, column]}, and the tokenizer has "
-                            f"{self.vocab_size}: the file is damaged, or was made with another tokenizer")
+            for start, row in zip(starts, rows):
+                self.tokens.tokens.check(row, self.tokens.start + start, self.vocab_size)
         return rows[:, :-1], rows[:, 1:]
 
 

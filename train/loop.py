@@ -62,6 +62,7 @@ def pretrain(config: TrainConfig, resume: bool = False) -> Result:
 def material(config: TrainConfig, ranks: int) -> tuple[Config, data.Corpus, data.Batches]:
     """What is trained, and on what."""
     corpus = data.load(config)
+    corpus.tokens.check_beginnings(corpus.tokenizer.n_vocab)
     shape = model_config(config, corpus.tokenizer.n_vocab)
     return shape, corpus, data.batches(config, corpus, shape.context_length, ranks)
 

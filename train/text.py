@@ -87,7 +87,10 @@ def find_files(source: str) -> list[Path]:
 
 def _from_file(path: Path) -> Document:
     try:
-        return Document(str(path), path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n"))
+        text = path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
+        if "\0" in text:
+            raise UserError(f"{path} is not text: it has the byte 0. If it holds tokens, it must be named .bin")
+        return Document(str(path), text)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:

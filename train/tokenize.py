@@ -25,7 +25,7 @@ from minigrad.serialization import atomic_write, load_json, save_json
 from train import text
 from train.errors import DiskError, UserError
 from train.fetch import cache
-from train.shards import INDEX, PLAN
+from train.shards import INDEX, PLAN, vocabulary_of
 
 WORDS = re.compile(rb"(?<=[a-z])(?= [a-z])")     # between two letters and a space no pattern joins
 LOOK = 1 << 16                                   # how far after a piece's end a cut is looked for
@@ -150,7 +150,7 @@ def tokenize(pieces: list[Piece], tokenizer: Tokenizer, out: Path, workers: int)
             raise UserError(f"--out {out} is not empty: give a new folder, or the one of an interrupted tokenize")
         (out / INDEX).unlink(missing_ok=True)
         tokenizer.save(out)
-        plan = {"pieces": [asdict(p) for p in pieces], "tokenizer": _digest(out), "dtype": dtype,
+        plan = {"pieces": [asdict(p) for p in pieces], "tokenizer": vocabulary_of(out), "dtype": dtype,
                 "files": [[p.file, *os.stat(p.file)[6:9:2]] for p in pieces if p.first]}
         if (out / PLAN).exists() and _old_plan(out) != plan:
             for old in out.glob("*.bin"):
@@ -165,13 +165,6 @@ def tokenize(pieces: list[Piece], tokenizer: Tokenizer, out: Path, workers: int)
     except OSError as error:
         raise DiskError(f"{out} cannot be written to: {error.strerror or error}") from None
     return sum(counts)
-
-
-def _digest(out: Path) -> str:
-    digest = hashlib.sha256()
-    for path in sorted(out.glob("tokenizer*")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 def _old_plan(out: Path) -> object:
