@@ -536,6 +536,28 @@ def test_the_last_step_is_looked_at_too(capsys):
     assert not Path("run/model.safetensors").exists() and not checkpoints.found(Path("run"))
 
 
+def test_too_little_memory_is_a_line(monkeypatch, capsys):
+    def build(self, *args):
+        minigrad.empty(1 << 60)
+
+    monkeypatch.setattr(loop.Engine, "build", build)
+    assert main(["pretrain", "--data", "text.txt", "--tokenizer", "char", "--out", "run"]) == 2
+    error = capsys.readouterr().err
+    assert "too little memory" in error and "--micro-batch" in error and error.count("\n") == 1
+
+
+def test_what_cannot_be_kept_is_said_before_anything_is_written(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    flags = ["--data", "text.txt", "--tokenizer", "char", "--out", "run"]
+    assert main(["pretrain", *flags, "--tensorboard"]) == 2 and not Path("run").exists()
+    assert "pip install torch tensorboard" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("prompt, says", [("7 times 8", "7 times 8"), ("The", "0 times 0 is")])
+def test_the_next_command_has_a_prompt_that_the_vocabulary_knows(prompt, says):
+    assert made(replace(SMALL, sample_prompt=prompt)).prompt() == says
+
+
 def test_misuse_is_a_line(capsys):
     for flags, says in ((["--device", "cuda"], "--engine torch"), (["--precision", "bf16"], "fp32"),
                         (["--compile"], "nothing to compile"), (["--batch-size", "0"], "at least 1"),

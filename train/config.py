@@ -121,7 +121,7 @@ class TrainConfig:
                 raise UserError(f"{flag(f.name)} must be one of {', '.join(choices)}, not {value!r}")
 
 
-MOST = {"seed": 2**63 - 1, "threads": 2**15, "batch_size": 2**24}        # more has no meaning, or fits nowhere
+MOST = {"seed": 2**63 - 1, "threads": 1024, "batch_size": 2**24}        # more has no meaning, or fits nowhere
 
 
 def _require(config: TrainConfig, name: str, least: int) -> None:

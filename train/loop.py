@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import math
 import re
+import shlex
 import signal
 import sys
 import time
@@ -60,7 +61,9 @@ def pretrain(config: TrainConfig, resume: bool = False) -> Result:
 
 
 def material(config: TrainConfig, ranks: int) -> tuple[Config, data.Corpus, data.Batches]:
-    """What is trained, and on what."""
+    """What is trained, and on what; all that a user can have got wrong comes out here, before anything is written."""
+    if config.tensorboard:
+        metrics.summary_writer()
     corpus = data.load(config)
     corpus.tokens.check_beginnings(corpus.tokenizer.n_vocab)
     shape = model_config(config, corpus.tokenizer.n_vocab)
@@ -362,8 +365,17 @@ class Run:
             self.say(f"best {kind} loss {self.best[0]:.3f} at step {self.best[1]}{beside}: "
                      f"perplexity {math.exp(min(self.best[0], 700)):.1f}")
         self.say(f"written to {self.folder}: model.safetensors (the best), checkpoints/, metrics.jsonl, loss.png. "
-                 f"Next:\n    python -m gpt generate --model {self.folder} --prompt \"{self.config.sample_prompt}\" "
-                 "--temperature 0.8 --stream")
+                 f"Next:\n    python -m gpt generate --model {shlex.quote(str(self.folder))} --prompt "
+                 f"{shlex.quote(self.prompt())} --temperature 0.8 --stream")
+
+    def prompt(self) -> str:
+        """--sample-prompt, or what the data begin with, if the vocabulary has not its characters."""
+        tokenizer = self.corpus.tokenizer
+        try:
+            tokenizer.encode_ordinary(self.config.sample_prompt)
+            return self.config.sample_prompt
+        except ValueError:
+            return tokenizer.decode(self.corpus.tokens.read(0, min(12, len(self.corpus.tokens))).tolist())
 
 
 class Diverged(Exception):

@@ -33,6 +33,16 @@ def read(path: Path) -> list[Line]:
     return lines
 
 
+def summary_writer() -> type:
+    """TensorBoard's."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise UserError("--tensorboard needs torch and tensorboard: pip install torch tensorboard, or leave it out; "
+                        "metrics.jsonl and loss.png are written in any case") from None
+    return SummaryWriter
+
+
 class Metrics:
     """metrics.jsonl, to be added to. A disk that is full costs lines, not the run: they wait for the next time."""
 
@@ -49,12 +59,7 @@ class Metrics:
         self._size = self.path.stat().st_size
         self._board = None
         if tensorboard:
-            try:
-                from torch.utils.tensorboard import SummaryWriter
-            except ImportError:
-                raise UserError("--tensorboard needs torch and tensorboard: pip install torch tensorboard, or leave it "
-                                "out; metrics.jsonl and loss.png are written in any case") from None
-            self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=resumed_at)
+            self._board = summary_writer()(str(folder / "tensorboard"), purge_step=resumed_at)
 
     def add(self, line: Line) -> None:
         self._waiting += _text(line)

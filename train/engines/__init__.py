@@ -17,7 +17,7 @@ import numpy as np
 import gpt
 from gpt.config import Config
 from train.config import TrainConfig
-from train.errors import UserError
+from train.errors import RankError, UserError
 
 Arrays = dict[str, np.ndarray]
 T = TypeVar("T")
@@ -135,6 +135,10 @@ class Engine:
 
     def explain(self, error: Exception) -> Exception:
         """A better one than this, if it can be said what it means."""
+        if isinstance(error, MemoryError) or "you tried to allocate" in str(error):
+            return RankError(f"{self.device} has too little memory ({in_a_line(error)}): a smaller model or "
+                             "--micro-batch needs less, and so does --activation-checkpointing; tokenize takes texts "
+                             "that do not fit")
         return error
 
     def close(self) -> None:
@@ -183,6 +187,11 @@ class Engine:
     def peak(self) -> tuple[float, str]:
         """FLOP/s that the device can do, and where the figure is from."""
         return measured_peak(lambda a, b, out: np.matmul(a, b, out=out)), "measured in a float32 matrix product"
+
+
+def in_a_line(error: Exception) -> str:
+    """Its first paragraph."""
+    return " ".join(str(error).strip().partition("\n\n")[0].split()) or type(error).__name__
 
 
 def measured_peak(matmul: Any, n: int = 768, rounds: int = 8) -> float:

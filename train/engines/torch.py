@@ -191,7 +191,7 @@ class Engine(shared.Engine):
         return self.group.in_turn(function)
 
     def explain(self, error: Exception) -> Exception:
-        text = " ".join(str(error).strip().partition("\n\n")[0].split())
+        text = shared.in_a_line(error)
         if isinstance(error, torch.OutOfMemoryError):
             return RankError(f"{self.device} has too little memory ({text}): a smaller --micro-batch and "
                              "--activation-checkpointing need less, and on several GPUs --parallel fsdp")
@@ -200,7 +200,7 @@ class Engine(shared.Engine):
         if self.group.lost(error):
             return LostRankError(f"rank {self.rank} of {self.ranks} lost another one ({text}). What was saved is "
                                  "whole: start again with --resume")
-        return RankError(str(error)) if type(error) is UserError and self.rank else error
+        return RankError(str(error)) if type(error) is UserError and self.rank else super().explain(error)
 
     # ---- speed ------------------------------------------------------------------------------------------------------
 
