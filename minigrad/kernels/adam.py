@@ -25,7 +25,7 @@ def adam_step(g: np.ndarray, p: np.ndarray, m: np.ndarray, v: np.ndarray, larges
     settings = {"weight": 1 - float(beta1), "beta2": float(beta2), "eps": float(eps) * correction,
                 "size": float(lr / (1 - beta1 ** step)) * correction, "sign": -1 if maximize else 1,
                 "decay": weight_decay, "shrink": float(1 - lr * weight_decay) if decoupled else None}
-    in_blocks(lambda start, stop: _move(*(a.part(start, stop) for a in flat), **settings), g.size)
+    in_blocks(lambda start, stop: _move(*(a.part(start, stop) for a in flat), **settings), g.size, blocks=4)
     for a, moved in zip(arrays[1:], flat[1:]):
         if not np.may_share_memory(a, moved.array):
             a[...] = moved.array.reshape(a.shape)

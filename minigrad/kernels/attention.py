@@ -161,7 +161,7 @@ def _product(a: np.ndarray, b: np.ndarray, out: np.ndarray, first: bool) -> None
 def _over_heads(work: Callable, q: np.ndarray, k: np.ndarray) -> None:
     """work((batches, heads)) for groups whose blocks of scores together are not too large for the cache."""
     B, H, T, _ = q.shape
-    group = max(2 * BLOCK // (min(T, ROWS) * k.shape[2]), 1)
+    group = max(min(4 * BLOCK // (min(T, ROWS) * k.shape[2]), B * H // 4), 1)
     heads, batches = min(group, H), max(group // H, 1)
     items = [(slice(b, b + batches), slice(h, h + heads)) for b in range(0, B, batches) for h in range(0, H, heads)]
     with blas.single_threaded():                     # products this small are not worth two of its threads

@@ -18,18 +18,18 @@ from ..host import get_num_threads
 from ..modes import Quiet
 from . import blas
 
-BLOCK = 1 << 15            # elements: of float32, several arrays of that length fit in a second-level cache
-ALONE = 4 * BLOCK          # fewer elements are done by the caller alone, before another thread would wake up
+BLOCK = 1 << 16            # elements: of float32, a few arrays of that length fit in a second-level cache
+ALONE = 2 * BLOCK          # fewer elements are done by the caller alone, before another thread would wake up
 
 
-def block_rows(width: int) -> int:
-    """How many rows of that many elements make a block."""
-    return max(1, BLOCK // max(width, 1))
+def block_rows(width: int, blocks: int = 1) -> int:
+    """How many rows of that many elements make a block, or several."""
+    return max(1, blocks * BLOCK // max(width, 1))
 
 
-def in_blocks(work: Callable[[int, int], None], rows: int, width: int = 1) -> None:
-    """work(start, stop) for consecutive blocks of rows, each of `width` elements."""
-    step = block_rows(width)
+def in_blocks(work: Callable[[int, int], None], rows: int, width: int = 1, blocks: int = 1) -> None:
+    """work(start, stop) for consecutive blocks of rows, each of `width` elements; or for several blocks at once."""
+    step = block_rows(width, blocks)
     if rows <= step:
         return work(0, rows) if rows else None
     each(lambda start: work(start, min(start + step, rows)), range(0, rows, step), rows * width)

@@ -1,9 +1,10 @@
 """Layer and RMS normalisation of rows, a block of rows at a time.
 
-    y = x^ w + b,   x^ = (x - mean) r,   r = 1 / sqrt(var + eps)
-    dx = r (h - mean(h) - x^ mean(h x^)),   h = g w
+    y = (x - m) r w + b,   m = mean(x),   r = 1 / sqrt(var(x) + eps)
+    dx = r (h - mean(h) - (x - m) r^2 mean(h (x - m))),   h = g w
 
-RMS normalisation is the same without the mean, and without b. Kept for backward is r, and the mean.
+What is added up over rows or columns are products of a matrix with a vector, BLAS's. RMS normalisation is the same
+without the mean, and without b. Kept for backward are r and m.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ def standardise(x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | Non
     if rows == 1:
         return _standardise_one(x, weight, bias, eps, centred)
     y, mean, r = np.empty_like(x), np.empty((rows, 1), x.dtype), np.empty((rows, 1), x.dtype)
+    ones = np.ones((width, 1), x.dtype)
 
     def work(start: int, stop: int) -> None:
         part, out, rb = x[start:stop], y[start:stop], r[start:stop]
         if centred:
-            m = np.add.reduce(part, -1, keepdims=True, out=mean[start:stop])
+            m = np.matmul(part, ones, out=mean[start:stop])
             m /= width
             part = np.subtract(part, m, out=out)
         np.vecdot(part, part, out=rb[:, 0])
@@ -38,7 +40,7 @@ def standardise(x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | Non
         if bias is not None:
             out += bias
 
-    in_blocks(work, rows, width)
+    in_blocks(work, rows, width, 2)
     return y, (mean if centred else None, r)
 
 
@@ -74,31 +76,28 @@ def _standardise_one(x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray 
 def standardise_backward(g: np.ndarray, x: np.ndarray, weight: np.ndarray | None, aside: tuple,
                          needed: tuple) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
     """The gradients of x, weight and bias, as far as they are needed."""
-    (rows, width), (mean, r), step = x.shape, aside, block_rows(x.shape[1])
+    (rows, width), (mean, r), step = x.shape, aside, block_rows(x.shape[1], 2)
     g, dx = np.ascontiguousarray(g), np.empty_like(x) if needed[0] else None
-    blocks = -(-rows // step)
+    w, blocks = np.ones(width, x.dtype) if weight is None else weight, -(-rows // step)
     dw, db = (np.empty((blocks, width), x.dtype) if n else None for n in needed[1:])      # summed by block
 
     def work(start: int, stop: int) -> None:
         gb, rb, block = g[start:stop], r[start:stop], start // step
+        centred = x[start:stop] if mean is None else x[start:stop] - mean[start:stop]
+        product = gb * centred
         if db is not None:
             np.add.reduce(gb, 0, out=db[block])
-        hat = x[start:stop] * rb if mean is None else x[start:stop] - mean[start:stop]
-        if mean is not None:
-            hat *= rb
-        if dx is None:
-            if dw is not None:
-                np.add.reduce(np.multiply(hat, gb, out=hat), 0, out=dw[block])
-            return
-        h = dx[start:stop]
         if dw is not None:
-            np.add.reduce(np.multiply(hat, gb, out=h), 0, out=dw[block])
-        np.multiply(gb, weight, out=h) if weight is not None else np.copyto(h, gb)
-        hat *= np.vecdot(h, hat)[:, None] / width
+            np.matmul(rb[:, 0], product, out=dw[block])
+        if dx is None:
+            return
+        out = dx[start:stop]
+        np.multiply(gb if weight is None else np.multiply(gb, weight, out=out), rb, out=out)
+        slope = np.matmul(product, w)[:, None]                     # h (x - m), added up over each row
+        slope *= rb ** 3 / width
+        out -= np.multiply(centred, slope, out=product)
         if mean is not None:
-            hat += np.add.reduce(h, -1, keepdims=True) / width
-        h -= hat
-        h *= rb
+            out -= np.matmul(gb, w)[:, None] * rb / width
 
-    in_blocks(work, rows, width)
+    in_blocks(work, rows, width, 2)
     return dx, *(d if d is None else np.add.reduce(d, 0, np.float64).astype(x.dtype) for d in (dw, db))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -70,7 +71,7 @@ class Adam(Optimizer):
                 if kept and not isinstance(kept["step"], Variable):      # older checkpoints hold a plain number
                     kept["step"] = step_count(group, float(kept["step"]))
 
-    def update(self, p: Tensor, g: np.ndarray, group: dict[str, Any]) -> None:
+    def update(self, p: Tensor, g: np.ndarray, group: dict[str, Any]) -> Callable[[], None]:
         state, amsgrad = self.state[p], group["amsgrad"]
         if not state:
             state.update(step=step_count(group), exp_avg=zeros(p), exp_avg_sq=zeros(p))
@@ -81,10 +82,10 @@ class Adam(Optimizer):
         lr, beta1, beta2 = map(scalar, (group["lr"], *group["betas"]))
         if group["fused"]:                       # torch's fused steps compute with settings in float64
             lr, beta1, beta2 = float(lr), float(beta1), float(beta2)
-        _step(g, p.array, state["exp_avg"].array, state["exp_avg_sq"].array,
-              state["max_exp_avg_sq"].array if amsgrad else None, step=state["step"].item(),
-              lr=lr, beta1=beta1, beta2=beta2, eps=group["eps"],
-              weight_decay=group["weight_decay"], decoupled=group["decoupled_weight_decay"], maximize=group["maximize"])
+        return partial(_step, g, p.array, state["exp_avg"].array, state["exp_avg_sq"].array,
+                       state["max_exp_avg_sq"].array if amsgrad else None, step=state["step"].item(),
+                       lr=lr, beta1=beta1, beta2=beta2, eps=group["eps"], weight_decay=group["weight_decay"],
+                       decoupled=group["decoupled_weight_decay"], maximize=group["maximize"])
 
 
 _step = in_float32(adam_step)

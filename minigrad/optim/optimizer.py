@@ -15,6 +15,7 @@ import numpy as np
 
 from ..dtypes import get_default_dtype
 from ..graph import Tensor, Variable, new_tensor
+from ..kernels.blocks import each
 from ..kernels.memory import keep_freed_memory
 from ..modes import Quiet, enable_grad, mode, set_grad_enabled
 from ..refusals import check_inplace
@@ -140,6 +141,7 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
+        moves, size = [], 0
         with set_grad_enabled(self.defaults.get("differentiable", False)), Quiet():
             for group in self.param_groups:
                 for p in group["params"]:
@@ -147,14 +149,18 @@ class Optimizer:
                         check_inplace(p)
                         if mode.grad and (p.requires_grad or p._grad.requires_grad):
                             raise NotImplementedError("minigrad does not differentiate through an optimizer's step")
-                        self.update(p, p._grad.array, group)
+                        move = self.update(p, p._grad.array, group)
+                        if move is not None:
+                            moves.append(move)
+                            size += p.array.size
                         if p._counter is not None:
                             p._counter[0] += 1
+            each(lambda move: move(), moves, size)
         return loss
 
-    def update(self, p: Tensor, g: np.ndarray, group: dict[str, Any]) -> None:
-        """Move p.array in place, given its gradient and its group's settings. What is to be kept for the next step goes
-        into self.state[p]."""
+    def update(self, p: Tensor, g: np.ndarray, group: dict[str, Any]) -> Callable[[], None] | None:
+        """Move p.array in place, given its gradient and its group's settings; or return a function that does, and that
+        may run beside those of the other parameters. What is to be kept for the next step goes into self.state[p]."""
         raise NotImplementedError
 
     # ---- hooks --------------------------------------------------------------------------------------------------
