@@ -190,6 +190,18 @@ def test_numpy_does_not_train_twice(monkeypatch, capsys, tmp_path):
     assert "--engine torch" in capsys.readouterr().err and not list(tmp_path.iterdir())
 
 
+def test_the_rank_that_speaks_is_the_first_to_end(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    waited = []
+    monkeypatch.setattr("time.sleep", waited.append)
+    for rank in "0", "1":
+        monkeypatch.setenv("LOCAL_RANK", rank)
+        assert main(["pretrain", "--data", "nowhere"]) == 2
+        with pytest.raises(SystemExit):
+            main(["pretrain", "--steps", "x"])
+    assert len(waited) == 2 and capsys.readouterr().err.count("nowhere") == 1
+
+
 def test_torch_knows_what_a_lost_rank_looks_like():
     from train.engines.torch import Engine
     engine = Engine(SMALL)

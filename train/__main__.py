@@ -8,6 +8,7 @@ import io
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 from train import book, compare, tokenize
@@ -23,13 +24,22 @@ DESCRIPTION = """From text to a trained model.
   torchrun --nproc_per_node 8 -m train pretrain --engine torch --model gpt2
 """
 
+PATIENCE = 2.0       # seconds: torchrun ends all ranks as soon as one has failed, and the one that says why comes first
+
 
 def main(argv: list[str] | None = None) -> int:
+    quiet = os.environ.get("LOCAL_RANK", "0") != "0"         # what all of torchrun's ranks would say, one of them says
+    failed = True
     with lasting():
-        return command(argv)
+        try:
+            failed = bool(status := command(argv, quiet))
+            return status
+        finally:
+            if failed and quiet:
+                time.sleep(PATIENCE)
 
 
-def command(argv: list[str] | None) -> int:
+def command(argv: list[str] | None, quiet: bool) -> int:
     parser = argparse.ArgumentParser(prog="python -m train", description=DESCRIPTION,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -40,11 +50,10 @@ def command(argv: list[str] | None) -> int:
     add_flags(p)
     p.set_defaults(run=run_pretrain)
 
-    for command in (tokenize, compare, book):
-        command.add_parser(commands)
+    for module in (tokenize, compare, book):
+        module.add_parser(commands)
 
     rank = os.environ.get("RANK", "0")
-    quiet = os.environ.get("LOCAL_RANK", "0") != "0"         # what all of torchrun's ranks would say, one of them says
     with contextlib.redirect_stderr(io.StringIO()) if quiet else contextlib.nullcontext():
         args = parser.parse_args(argv)
     say = (lambda text: None) if quiet else lambda text: print(text, file=sys.stderr)
