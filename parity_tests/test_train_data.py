@@ -297,6 +297,19 @@ def test_bare_shards_are_as_wide_as_their_vocabulary(size, dtype, tmp_path, monk
     assert np.array_equal(tokens.read(0, len(tokens)), ids)
 
 
+@pytest.mark.parametrize("flags, says", [
+    (["--piece-mb", "inf"], "--piece-mb"), (["--data", ","], "names nothing"), (["--out", "t.txt"], "is a file"),
+    (["--data", "nul.txt"], "has the byte 0"),
+])
+def test_tokenize_refuses_in_a_line(flags, says, tmp_path, capsys):
+    (tmp_path / "t.txt").write_text("some text")
+    (tmp_path / "nul.txt").write_text("some\0text")
+    command = ["tokenize", "--data", "t.txt", "--tokenizer", "char", "--workers", "1", "--out", "made", *flags]
+    assert main(command) == 2 and not (tmp_path / "made").exists()
+    error = capsys.readouterr().err
+    assert says in error and error.count("\n") == 1
+
+
 def test_ids_are_looked_at_before_anything_is_written(tmp_path, capsys):
     np.full(3000, 600, "<u2").tofile(tmp_path / "odd.bin")
     get_tokenizer("bpe", text="text", vocab_size=257).save(tmp_path / "tok")

@@ -36,8 +36,8 @@ def compare(config: TrainConfig) -> int | None:
     from train.loop import free_folder, pretrain
 
     out = Path(config.out or free_folder(replace(config, data="compare")))
-    if out.exists() and any(out.iterdir()):
-        raise UserError(f"--out {out} is not empty: give a new folder")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"--out {out} is not an empty folder: give a new one")
     runs = {}
     for engine in ("numpy", "torch"):
         device = {"device": "cpu", "precision": "fp32"} if engine == "numpy" else {}

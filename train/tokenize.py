@@ -57,10 +57,14 @@ def add_parser(commands) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    if args.workers < 1 or not args.piece_mb > 0:
-        raise UserError("--workers and --piece-mb must be positive")
+    if args.workers < 1 or not 0 < args.piece_mb < 1 << 20:
+        raise UserError("--workers and --piece-mb must be positive, and a piece less than 1 TB")
     out = Path(args.out)
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out} is a file: give a new folder")
     files = _files(args.data, args.max_download)
+    if not files:
+        raise UserError(f"--data {args.data!r} names nothing: give python-docs, the-verdict, gutenberg:ID, or files")
     tokenizer = _tokenizer(args, files)
     pieces = cut(files, max(int(args.piece_mb * (1 << 20)), 1))
     _check_text(pieces)
@@ -131,6 +135,8 @@ def _check_text(pieces: list[Piece]) -> None:
         if piece.first:
             with open(piece.file, "rb") as file:
                 head = file.read(4096)
+            if b"\0" in head:
+                raise UserError(f"{piece.file} is not text: it has the byte 0")
             try:
                 head.decode("utf-8")
             except UnicodeDecodeError as error:
