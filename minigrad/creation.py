@@ -15,6 +15,7 @@ from . import dtypes
 from .graph import Tensor, Variable
 from .graph import new_tensor as wrap
 from .kernels.layout import empty_for, empty_in
+from .modes import Quiet
 from .ops.promotion import as_scalar, number
 from .refusals import is_torchs, tensor_not
 from .size import Size
@@ -132,6 +133,8 @@ def parse_to(args: tuple, kwargs: dict):
             dtype = a.dtype
         elif isinstance(a, str | device):
             check_device(a)
+        elif type(a) is int:
+            raise RuntimeError("Cannot access accelerator device when none is available.")
     return dtype, copy
 
 
@@ -523,7 +526,9 @@ def eye(n: int, m: int | None = None, *, dtype: dtypes.dtype | None = None, **op
     for name, size in (("n", n), ("m", m)):
         if size is not None and as_int("eye", name, size) < 0:
             raise RuntimeError(f"{name} must be greater or equal to 0, got {size}")
-    return _made("eye", np.eye(n, m, dtype=_numpy_dtype("eye", dtype)), options)
+    with Quiet():
+        array = np.eye(n, m, dtype=_numpy_dtype("eye", dtype))
+    return _made("eye", array, options)
 
 
 # ---- sequences --------------------------------------------------------------------------------------------------
@@ -561,10 +566,11 @@ def arange(*range: float, start: float = 0, end: float | None = None, step: floa
         count = math.ceil((end - start) / step)
     if dtype.kind != "f":
         start, step = int(start), int(step)
-    if float(start).is_integer() and float(step).is_integer():
-        array = (start + step * np.arange(count)).astype(dtype, copy=False)
-    else:
-        array = _steps(start, step, count, dtype)
+    with Quiet():
+        if float(start).is_integer() and float(step).is_integer():
+            array = (start + step * np.arange(count)).astype(dtype, copy=False)
+        else:
+            array = _steps(start, step, count, dtype)
     return _made("arange", array, options)
 
 
@@ -625,7 +631,7 @@ def _spaced(name: str, start, end, steps, wanted: np.dtype, dtype: np.dtype) -> 
     if count == 1:
         ends["end"] = start
     real = dtype if dtype.kind == "f" else np.dtype(np.float64)
-    with np.errstate(all="ignore"):
+    with Quiet():
         start, end = (as_scalar(_number(name, k, x), dtype).astype(real) for k, x in ends.items())
         places = np.arange(count)
         step = (end - start) / real.type(max(count - 1, 1))
@@ -640,7 +646,9 @@ def _triangle_indices(name: str, row: int, col: int, offset: int, find, dtype, o
     dtype = _numpy_dtype(name, dtype, np.dtype(np.int64))
     if dtype.kind not in "iu":
         raise NotImplementedError(f"\"{name}\" not implemented for '{dtypes.of(dtype).tensor_type}'")
-    return _made(name, np.stack(find(row, offset, col)).astype(dtype), options)
+    with Quiet():
+        array = np.stack(find(row, offset, col)).astype(dtype)
+    return _made(name, array, options)
 
 
 def tril_indices(row: int, col: int, offset: int = 0, *, dtype: dtypes.dtype | None = None, **options) -> Tensor:

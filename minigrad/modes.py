@@ -137,15 +137,17 @@ try:
     _SILENT = _make_extobj(all="ignore")
 
     class Quiet:
-        """np.errstate(all="ignore"), quickly."""
+        """np.errstate(all="ignore"), quickly; and what is too large for memory is a RuntimeError, as in torch."""
 
         __slots__ = ("_token",)
 
         def __enter__(self):
             self._token = _extobj_contextvar.set(_SILENT)
 
-        def __exit__(self, *exc):
+        def __exit__(self, kind, error, trace):
             _extobj_contextvar.reset(self._token)
+            if kind is not None and issubclass(kind, MemoryError):
+                raise RuntimeError(f"not enough memory: {error}") from None
 except ImportError:                                            # pragma: no cover (another NumPy)
     def Quiet():
         return np.errstate(all="ignore")

@@ -14,6 +14,7 @@ from . import dtypes
 from .creation import check_device
 from .generator import Generator, axes_by_stride, dense_like, in_memory_order
 from .graph import Tensor, Variable, new_tensor, primitive
+from .modes import Quiet
 from .ops.shape import write
 from .refusals import tensor_not
 from .views import assign
@@ -478,7 +479,9 @@ def _largest(dtype: np.dtype) -> int:
 
 def _new(name: str, size: Sequence, dtype: dtypes.dtype | None, device, requires_grad: bool, draw: Draw) -> Tensor:
     check_device(device)
-    return _leaf(draw(_shape(name, size), dtypes.to_numpy(dtype or dtypes.get_default_dtype())), requires_grad)
+    with Quiet():
+        array = draw(_shape(name, size), dtypes.to_numpy(dtype or dtypes.get_default_dtype()))
+    return _leaf(array, requires_grad)
 
 
 def _new_like(name: str, input: Tensor, dtype: dtypes.dtype | None, device, requires_grad: bool, draw: Draw) -> Tensor:

@@ -170,3 +170,46 @@ def test_float64_is_rounded_to_float16_as_torch_does(form: str, numbers: list[fl
         except RuntimeError as error:                            # too large
             return np.array(type(error).__name__)
     np.testing.assert_array_equal(outcome(minigrad), outcome(torch), strict=True)
+
+
+@pytest.mark.parametrize("make", [
+    lambda engine: engine.zeros(10**15),
+    lambda engine: engine.empty(2**40, 2**40),
+    lambda engine: engine.rand(10**15),
+    lambda engine: engine.randn(10**15),
+    lambda engine: engine.randint(3, (10**15,)),
+    lambda engine: engine.arange(10**15),
+    lambda engine: engine.linspace(0, 1, 10**15),
+    lambda engine: engine.eye(10**8),
+    lambda engine: engine.tril_indices(10**9, 10**9),
+    lambda engine: engine.zeros(1).repeat(10**15),
+    lambda engine: engine.zeros(1).expand(10**15) + 1,
+    lambda engine: engine.zeros(2).sum(2**63),
+    lambda engine: engine.zeros(2).transpose(2**63, 0),
+    lambda engine: engine.zeros(2).to(0),
+    lambda engine: engine.relu(engine.tensor([True])),
+])
+def test_refuses_what_is_too_large_or_elsewhere(make: Callable) -> None:
+    refused = []
+    for engine in (torch, minigrad):
+        with pytest.raises(Exception) as caught:
+            make(engine)
+        refused.append(caught.type)
+    assert refused[0] is refused[1]
+
+
+@pytest.mark.parametrize("read", [float, complex, np.float64, lambda t: f"{t:.1f}", "%f".__mod__, int, bool,
+                                  lambda t: t.item(), lambda t: t.tolist(), lambda t: float(t.detach())])
+def test_a_number_has_no_gradient(read: Callable) -> None:
+    """torch says so once in a process, Python once for each place."""
+    torch.set_warn_always(True)
+    try:
+        told = []
+        for engine in (torch, minigrad):
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                read(engine.tensor(2.0, requires_grad=True))
+            told.append([(w.category, str(w.message).partition(" (Triggered")[0]) for w in caught])
+    finally:
+        torch.set_warn_always(False)
+    assert told[0] == told[1]

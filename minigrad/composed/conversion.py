@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -125,10 +126,14 @@ class Methods:
         return int(self._scalar("int"))
 
     def __float__(self) -> float:
-        return float(self._scalar("float"))
+        value = float(self._scalar("float"))
+        _warn_of_a_lost_gradient(self)
+        return value
 
     def __complex__(self) -> complex:
-        return complex(self._scalar("complex"))
+        value = complex(self._scalar("complex"))
+        _warn_of_a_lost_gradient(self)
+        return value
 
     def __index__(self) -> int:
         if self.array.dtype.kind == "f" or self.array.size != 1:
@@ -206,3 +211,9 @@ def _within_copied_memory(array: np.ndarray, memo: dict) -> np.ndarray:
 
 def _rebuild(cls: type, array: np.ndarray, requires_grad: bool) -> Tensor:
     return cls(array, requires_grad)
+
+
+def _warn_of_a_lost_gradient(t: Tensor) -> None:
+    if t.requires_grad:
+        warnings.warn("Converting a tensor with requires_grad=True to a scalar may lead to unexpected behavior.\n"
+                      "Consider using tensor.detach() first.", stacklevel=3)

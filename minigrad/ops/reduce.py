@@ -37,6 +37,8 @@ def dim_of(dim: int, ndim: int) -> int:
     if isinstance(dim, bool) or not hasattr(dim, "__index__"):
         raise TypeError(f"argument 'dim' must be int, not {type(dim).__name__}")
     dim = dim.__index__()
+    if not -2**63 <= dim < 2**63:
+        raise ValueError("Overflow when unpacking long long")
     if not -n <= dim < n:
         raise IndexError(f"Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {dim})")
     return dim % n
