@@ -311,14 +311,15 @@ def _check_constant(function: str, weight: Tensor | None) -> None:
            target=lambda g, input, pos_weight: g * (-input if pos_weight is None else
                                                     log1p_exp(-input) * pos_weight - log1p_exp(input)),
            pos_weight=lambda g, input, target: g * (target * log1p_exp(-input)))
-def _log_loss_of_logits(input, target, pos_weight):
+def _log_loss_of_logits(target, input, pos_weight):
+    """Laid out in memory as the target is, rather than the input."""
     negative = np.logaddexp(-input, input.dtype.type(0))
     return (1 - target) * input + (negative if pos_weight is None else (1 + (pos_weight - 1) * target) * negative)
 
 
 @kernel("BinaryCrossEntropyWithLogits")
 def _binary_cross_entropy_with_logits(input, target, weight, pos_weight, reduction):
-    loss = _log_loss_of_logits(input, target, pos_weight)
+    loss = _log_loss_of_logits(target, input, pos_weight)
     return reduced(loss if weight is None else loss * weight, reduction)
 
 
