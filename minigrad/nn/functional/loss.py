@@ -9,7 +9,7 @@ import warnings
 import numpy as np
 
 from ...composed.elementwise import xlogy
-from ...graph import Tensor, Variable, new_tensor, primitive
+from ...graph import Tensor, Variable, elementwise, new_tensor
 from ...kernels.cross_entropy import linear_log_likelihood, log_likelihood, log_likelihood_backward
 from ...modes import mode
 from ...names import named
@@ -266,9 +266,9 @@ def _linear_log_likelihood(input, weight, bias, labels, factors, wanted):
 _LEAST = float(np.float32(1e-12))
 
 
-@primitive("BinaryCrossEntropy",
-           input=lambda g, input, target: g * ((input - target) / _clamp((1 - input) * input, _LEAST, None)),
-           target=lambda g, input: -g * _logit(input))
+@elementwise("BinaryCrossEntropy",
+             input=lambda g, input, target: g * ((input - target) / _clamp((1 - input) * input, _LEAST, None)),
+             target=lambda g, input: -g * _logit(input))
 def _log_loss(input, target):
     return (target - 1) * np.maximum(np.log1p(-input), -100) - target * np.maximum(np.log(input), -100)
 
@@ -304,13 +304,13 @@ def _check_constant(function: str, weight: Tensor | None) -> None:
 
 # With p = sigmoid(x): -(w t log p + (1 - t) log(1 - p)) = (1 - t) x + (1 + (w - 1) t) log(1 + e^-x). The terms of its
 # derivative cancel where x is large; (w t + 1 - t) p - w t is the same, and does not.
-@primitive("BinaryCrossEntropyWithLogits",
-           input=lambda g, input, target, pos_weight: g * (
-               sigmoid(input) - target if pos_weight is None else
-               (pos_weight * target + 1 - target) * sigmoid(input) - pos_weight * target),
-           target=lambda g, input, pos_weight: g * (-input if pos_weight is None else
-                                                    log1p_exp(-input) * pos_weight - log1p_exp(input)),
-           pos_weight=lambda g, input, target: g * (target * log1p_exp(-input)))
+@elementwise("BinaryCrossEntropyWithLogits",
+             input=lambda g, input, target, pos_weight: g * (
+                 sigmoid(input) - target if pos_weight is None else
+                 (pos_weight * target + 1 - target) * sigmoid(input) - pos_weight * target),
+             target=lambda g, input, pos_weight: g * (-input if pos_weight is None else
+                                                      log1p_exp(-input) * pos_weight - log1p_exp(input)),
+             pos_weight=lambda g, input, target: g * (target * log1p_exp(-input)))
 def _log_loss_of_logits(target, input, pos_weight):
     """Laid out in memory as the target is, rather than the input."""
     negative = np.logaddexp(-input, input.dtype.type(0))
