@@ -9,7 +9,7 @@ from functools import wraps
 import numpy as np
 
 from .. import dtypes
-from ..graph import Tensor, Variable, new_tensor
+from ..graph import Tensor, Variable, elementwise, new_tensor
 from ..names import composite, named
 from ..ops.elementwise import (
     _maximum,
@@ -257,17 +257,18 @@ def lerp(input: Tensor, end: Tensor, weight: Tensor | Number) -> Tensor:
         raise NotImplementedError(f"\"lerp_kernel_scalar\" not implemented for '{input.dtype.tensor_type}'")
     if isinstance(weight, Variable):
         input, end, weight = promoted(input, end, weight)
+    check_same_size([x for x in (input, end, weight) if isinstance(x, Variable)])
     return named(_lerp(input, end, weight), "LerpBackward1" if isinstance(weight, Variable) else "LerpBackward0")
 
 
-@composite
+@elementwise(input=lambda g, weight: g * (1 - weight), end=lambda g, weight: g * weight,
+             weight=lambda g, input, end: g * (end - input))
 def _lerp(input, end, weight):
-    """From the nearer end, so that weight 1 gives the end exactly."""
-    if not isinstance(weight, Variable):
-        return input + weight * (end - input) if weight < 0.5 else end - (end - input) * (1 - weight)
-    check_same_size((input, end, weight))
-    near = abs(weight) < 0.5
-    return where(near, input, end) + where(near, weight, weight - 1) * (end - input)
+    """From the nearer end, so that weight 1 gives the end exactly; in float16, rounded once."""
+    wide = np.float32 if input.dtype == np.float16 else input.dtype
+    a, b, w = (np.asarray(x, wide) for x in (input, end, weight))
+    near = np.abs(w) < 0.5
+    return (np.where(near, a, b) + np.where(near, w, w - 1) * (b - a)).astype(input.dtype, copy=False)
 
 
 @composite
