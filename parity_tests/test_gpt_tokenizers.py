@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import regex
 import tiktoken
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gpt.tokenizers import (
@@ -331,7 +331,8 @@ def test_tiktoken_replays_the_merges(text, other, n_merges):
     assert trained.encode(other) == ids
 
 
-@given(text=ANY_TEXT, pattern=st.sampled_from([*PATTERNS, r"\w+", r"[^\n]*"]))
+@given(text=ANY_TEXT, pattern=st.sampled_from([*PATTERNS, r"\w+", r"[^\n]*", r"(?i)b*|A?"]))
+@example(text="0\n0", pattern=r"[^\n]*")
 def test_any_pattern_keeps_all_of_the_text(text, pattern):
     tokenizer = train_bpe(text, 300, pattern=pattern)
     assert tokenizer.decode(tokenizer.encode_ordinary(text)) == well_formed(text)

@@ -24,11 +24,13 @@ RANKS = "tokenizer.tiktoken"
 
 
 def compile_pattern(pattern: str) -> regex.Pattern[str]:
-    """`pattern`, made total: a character that it leaves out is a piece of its own, so that no text is ever lost."""
+    """`pattern`, made total: a character that it leaves out is a piece of its own, so that no text is ever lost. Nor
+    may a match be empty, which ends where the search began (\\G): the search would go on behind the next character."""
     if not isinstance(pattern, str):
         raise ValueError(f"a pattern is a str, not {pattern!r}")
     try:
-        return regex.compile(f"{pattern}|(?s:.)")
+        filled = f"(?:{pattern})(?!\\G)" if regex.match(pattern, "") else pattern
+        return regex.compile(f"{filled}|(?s:.)")
     except regex.error as error:
         raise ValueError(f"the pattern {pattern!r} is not a regular expression: {error}") from None
 
