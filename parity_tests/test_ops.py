@@ -134,6 +134,7 @@ def test_forward(row: Row, data: st.DataObject) -> None:
 @pytest.mark.parametrize(("name", "call"), [
     ("searchsorted", ((torch.tensor([False, True]), torch.zeros(0, dtype=torch.bool)), {})),
     ("take", ((torch.tensor([2.0, 0.5, 1.0])[::2], torch.tensor(1)), {})),
+    ("sub", ((torch.tensor(0.5), torch.tensor(2**63 - 2)), {"alpha": 2})),            # which overflows in int64
     ("nn.functional.pad", ((torch.ones(1, 2, 2, dtype=torch.bool), (0, 0)), {"mode": "reflect"})),
     ("nn.functional.pad", ((torch.ones(1, 2, 1), (-1, 0)), {"mode": "reflect"})),
     ("nn.functional.pad", ((torch.ones(2, 0, 3), (1, 0)), {"mode": "replicate"})),

@@ -150,7 +150,7 @@ def _half_alpha(alpha, *operands) -> float:
 
 def _scaled(input, other, alpha):
     factor = check_alpha(alpha, input, other)
-    return mul(other, factor) if isinstance(other, Variable) else other * alpha
+    return mul(pair(input, other)[1], factor) if isinstance(other, Variable) else other * alpha
 
 
 def mul(input, other):

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..graph import Tensor
 from ..modes import enable_grad, no_grad
-from .optimizer import Optimizer, check_range
+from .optimizer import Optimizer, check_range, scalar
 
 
 class LBFGS(Optimizer):
@@ -51,7 +51,7 @@ class LBFGS(Optimizer):
         state.setdefault("func_evals", 0)
         state.setdefault("n_iter", 0)
         first = evaluate()
-        loss, evals = float(first), 1
+        loss, evals = float(scalar(first)), 1
         state["func_evals"] += 1
         g = self._gradient()
         if np.abs(g).max() <= flat:
@@ -82,7 +82,7 @@ class LBFGS(Optimizer):
                 break
             self._move(t, d)
             if n != group["max_iter"]:
-                loss = float(evaluate())
+                loss = float(scalar(evaluate()))
                 g = self._gradient()
                 evals += 1
                 state["func_evals"] += 1
