@@ -5,8 +5,9 @@ is the bound, measured by reading the very weights with the same threads (the la
 least that can be done with a number). For the record there is also the rate of a copy.
 
 Both engines have the same weights, in the same memory, and generate greedily from the same prompt, with the cache, by
-gpt.generate. They take turns of a few tokens, and each turn reads the weights once for the bound. Quoted are medians
-over the turns, and of the turns' ratios with their quartiles. The tokens must agree, or there is no result.
+gpt.generate. They take turns of a few tokens, after one that is not timed, and each turn reads the weights once for
+the bound. Quoted are medians over the turns, and of the turns' ratios with their quartiles. The tokens must agree, or
+there is no result.
 """
 
 from __future__ import annotations
@@ -172,8 +173,9 @@ def measure(config: Config, prompt: int, new: int, turn: int, uncached: int, thr
         generators[side].generate(model, ids, 2)
         streams[side] = generators[side].stream(model, ids, new)
         figures.prompt[side] = take(streams[side], side, 1)
-    for i in range((new - 1) // turn):
+    for i in range((new - 1) // (turn + 1)):
         for side in (SIDES if i % 2 else SIDES[::-1]):
+            take(streams[side], side, 1)            # the other side's threads may still wait for work, and be busy so
             figures.token[side].append(take(streams[side], side, turn) / turn)
         figures.token["bound"].append(seconds(read))
         figures.token["copy"].append(seconds(copy))
@@ -196,7 +198,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         configs = {name: replace(CONFIGS[name], **{f: n for f, n in given.items() if n is not None})
                    for name in args.configs.split(",")}
-        for name, minimum in (("prompt", 1), ("turn", 1), ("new", args.turn + 1), ("uncached", 0), ("threads", 1)):
+        for name, minimum in (("prompt", 1), ("turn", 1), ("new", args.turn + 2), ("uncached", 0), ("threads", 1)):
             if getattr(args, name) < minimum:
                 raise ValueError(f"--{name} must be at least {minimum}, not {getattr(args, name)}")
         if any(args.prompt + args.new > config.context_length for config in configs.values()):

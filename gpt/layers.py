@@ -74,8 +74,8 @@ class KVCache:
 
 
 def cut_heads(x: Tensor, n_heads: int) -> Tensor:
-    x = x.view(*x.shape[:-1], n_heads, x.shape[-1] // n_heads)             # (B, T, C) -> (B, T, H, D)
-    return x.transpose(-3, -2)                                             # (B, T, H, D) -> (B, H, T, D)
+    *BT, C = x.shape
+    return x.view(*BT, n_heads, C // n_heads).transpose(-3, -2)            # (B, T, C) -> (B, T, H, D) -> (B, H, T, D)
 
 
 def join_heads(x: Tensor) -> Tensor:

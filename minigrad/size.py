@@ -32,7 +32,7 @@ class Size(tuple[int, ...]):
 
     def __getitem__(self, key):
         item = super().__getitem__(key)
-        return Size(item) if isinstance(item, tuple) else item
+        return tuple.__new__(Size, item) if isinstance(item, tuple) else item
 
     def __add__(self, other):
         return Size(super().__add__(other)) if isinstance(other, tuple) else NotImplemented

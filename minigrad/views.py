@@ -85,7 +85,9 @@ def take_view(base, steps: tuple):
 
 def mark_view(out: Tensor, source: Tensor, op: Callable, args: Sequence) -> None:
     """Make `out` a view of what `source` views, if NumPy did share the memory (a reshape may have copied)."""
-    if out.array is not source.array and out.array.size and not np.may_share_memory(out.array, source.array):
+    array, memory = out.array, source.array
+    if array.base is not (memory if memory.base is None else memory.base) and array is not memory and array.size \
+            and not np.may_share_memory(array, memory):
         return
     out._counter = counter = source._counter
     base, steps, kind, view = source, (), None, source._view

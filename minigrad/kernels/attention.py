@@ -75,18 +75,19 @@ def attend(q: np.ndarray, k: np.ndarray, v: np.ndarray, scale: float, causal: bo
 def _one_query(q: np.ndarray, k: np.ndarray, v: np.ndarray, scale: float, out: np.ndarray) -> tuple:
     """One query a head, as in generating a token: two products of a matrix with a vector."""
     weights = np.matmul(k, (q * scale).mT)                                   # (B, H, S, 1)
-    top = np.maximum.reduce(weights, 2, keepdims=True)
-    if top.min() == -math.inf:
+    top = None
+    if not (np.maximum.reduce(weights, None) < MODERATE and np.minimum.reduce(weights, None) > -MODERATE):
+        top = np.maximum.reduce(weights, 2, keepdims=True)
         top[top == -math.inf] = 0
-    weights -= top
+        weights -= top
     np.exp(weights, out=weights)
     total = np.add.reduce(weights, 2, keepdims=True)
-    np.copyto(total, 1, where=total == 0)
+    if top is not None:
+        total[total == 0] = 1
     np.matmul(weights.mT, v, out=out)                                        # (B, H, 1, E)
     out /= total
-    np.log(total, out=total)
-    total += top
-    return out, total
+    logs = np.log(total)
+    return out, logs if top is None else logs + top
 
 
 def attend_backward(g: np.ndarray, q: np.ndarray, k: np.ndarray, v: np.ndarray, scale: float, causal: bool,

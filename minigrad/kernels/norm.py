@@ -9,6 +9,8 @@ without the mean, and without b. Kept for backward are r and m.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from .blocks import block_rows, in_blocks
@@ -61,22 +63,22 @@ def _standardise_one(x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray 
     """The same of a single row, as in generating a token: there each call of NumPy counts."""
     row, width, mean = x[0], x.shape[1], None
     if centred:
-        mean = np.add.reduce(row) / width
+        mean = float(np.add.reduce(row)) / width
         row = row - mean
-        mean = mean[None, None]
-    r = 1 / np.sqrt(np.dot(row, row) / width + eps)
+    r = 1 / math.sqrt(float(np.dot(row, row)) / width + eps)
     y = row * r
     if weight is not None:
         y *= weight
     if bias is not None:
         y += bias
-    return y[None], (mean, r[None, None])
+    return y[None], (mean, r)
 
 
 def standardise_backward(g: np.ndarray, x: np.ndarray, weight: np.ndarray | None, aside: tuple,
                          needed: tuple) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
     """The gradients of x, weight and bias, as far as they are needed."""
-    (rows, width), (mean, r), step = x.shape, aside, block_rows(x.shape[1], 2)
+    (rows, width), step = x.shape, block_rows(x.shape[1], 2)
+    mean, r = (np.full((1, 1), a, x.dtype) if isinstance(a, float) else a for a in aside)         # of a single row
     g, dx = np.ascontiguousarray(g), np.empty_like(x) if needed[0] else None
     w, blocks = np.ones(width, x.dtype) if weight is None else weight, -(-rows // step)
     dw, db = (np.empty((blocks, width), x.dtype) if n else None for n in needed[1:])      # summed by block

@@ -33,6 +33,8 @@ def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, attn
     A boolean mask is True where a query may look at a key; a floating one is added. A query that may look at nothing
     gets zeros. is_causal: only at keys of its own position and before. enable_gqa: several heads of queries (dimension
     -3) share one of keys and values. The scale is 1 / sqrt(dimension) if none is given."""
+    if attn_mask is None and scale is None and not (dropout_p or enable_gqa) and _is_ordinary(query, key, value):
+        return _attend(query, key, value, 1 / math.sqrt(query.array.shape[3]), is_causal)
     if not isinstance(query, Variable) or not isinstance(key, Variable) or not isinstance(value, Variable):
         check_tensors("scaled_dot_product_attention", query=query, key=key, value=value)
     _check_attention(query, key, value, attn_mask, dropout_p, enable_gqa)
@@ -172,6 +174,18 @@ def _check_attention(query, key, value, mask, dropout_p: float, enable_gqa: bool
         except ValueError:
             raise RuntimeError(f"The batches and heads of query {list(a)}, key {list(b)} and value {list(c)} must "
                                "match; that several heads of queries share keys needs enable_gqa=True") from None
+
+
+def _is_ordinary(query, key, value) -> bool:
+    """Whether nothing needs a check: (B, H, T, D) of one dtype, with as many keys as values."""
+    if not isinstance(query, Variable) or not isinstance(key, Variable) or not isinstance(value, Variable):
+        return False
+    q, k, v = query.array, key.array, value.array
+    if not (q.ndim == k.ndim == v.ndim == 4 and q.dtype is k.dtype is v.dtype and q.dtype.char in "fd"):
+        return False
+    shape, (B, H, T, D), step = k.shape, q.shape, q.itemsize
+    return shape == v.shape and shape[:2] == (B, H) and shape[3] == D and D * T * B * H * shape[2] != 0 and (
+        q.strides[3] == k.strides[3] == v.strides[3] == step)
 
 
 def _is_fused(query, key, value, mask, dropout_p: float, enable_gqa: bool) -> bool:

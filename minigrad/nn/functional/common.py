@@ -24,12 +24,18 @@ def kernel(name: str) -> Callable:
     def decorate(f: Callable) -> Callable:
         @composite(name)
         @wraps(f)
-        def computed(input, *args):
-            if input.array.dtype != _HALF:
-                return f(input, *args)
+        def in_single(input, *args):
             out = f(*(cast(x, _SINGLE) if isinstance(x, Variable) and x.array.dtype == _HALF else x
                       for x in (input, *args)))
             return cast(out, _HALF)
+
+        shown = f if hasattr(f, "node_class") else composite(name)(f)           # an op of its own is one node already
+        if shown is f:
+            f.node_class.__name__ = f.node_class.__qualname__ = f"{name}Backward0"
+
+        @wraps(f)
+        def computed(input, *args):
+            return (in_single if input.array.dtype is _HALF else shown)(input, *args)
         computed.in_place = inplace_form(computed)
         return computed
     return decorate

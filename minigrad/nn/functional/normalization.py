@@ -39,15 +39,14 @@ def _last_dims(function: str, input: Tensor, normalized_shape: Sequence[int], we
     if not isinstance(normalized_shape, list | tuple):
         raise TypeError(f"{function}(): argument 'normalized_shape' (position 2) must be tuple of ints, not "
                         f"{type(normalized_shape).__name__}")
-    shape = tuple(normalized_shape)
+    shape, n = tuple(normalized_shape), input.array.ndim
     if not shape:
         raise RuntimeError("Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one "
                            "element, but got normalized_shape = []")
-    for name, x in (("weight", weight), ("bias", bias)):
-        if x is not None and x.array.shape != shape:
-            raise RuntimeError(f"Expected {name} to be of same shape as normalized_shape, but got {name} of shape "
-                               f"{list(x.shape)} and normalized_shape = {list(shape)}")
-    n = input.array.ndim
+    if weight is not None and weight.array.shape != shape or bias is not None and bias.array.shape != shape:
+        name, x = ("weight", weight) if weight is not None and weight.array.shape != shape else ("bias", bias)
+        raise RuntimeError(f"Expected {name} to be of same shape as normalized_shape, but got {name} of shape "
+                           f"{list(x.shape)} and normalized_shape = {list(shape)}")
     if input.array.shape[max(n - len(shape), 0):] != shape:
         wanted = ", ".join(map(str, shape))
         raise RuntimeError(f"Given normalized_shape={list(shape)}, expected input with shape [*{star}{wanted}], but "
