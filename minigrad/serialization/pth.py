@@ -28,23 +28,23 @@ LEGACY_VERSION = 1001
 MapLocation = Callable[[Any, str], Any] | dict[str, str] | str | None
 
 
-def load(source: Source, map_location: MapLocation, mmap: bool) -> Any:
+def load(source: Source, map_location: MapLocation, mmap: bool, unpickler: type = Unpickler) -> Any:
     if not source.size:
         raise EOFError("the file is empty")
     if source.read(0, min(source.size, 4)) == archive.MAGIC:
-        return _load_zip(source, map_location, mmap)
+        return _load_zip(source, map_location, mmap, unpickler)
     if mmap:
         raise RuntimeError("mmap can only be used with files saved with torch.save's zip format; load it without mmap "
                            "and save it again")
-    return _load_legacy(source, map_location)
+    return _load_legacy(source, map_location, unpickler)
 
 
 # ---- the zip archive --------------------------------------------------------------------------------------------
 
-def save(obj: Any) -> Callable[[IO[bytes]], None]:
+def save(obj: Any, pickler: type = Pickler) -> Callable[[IO[bytes]], None]:
     """Pickle `obj` now, so that what cannot be saved is known before a file is touched; return what writes it."""
     blocks = storages.Storages()
-    pickled = Pickler(blocks.place).dump(obj)
+    pickled = pickler(blocks.place).dump(obj)
 
     def write(file: IO[bytes]) -> None:
         writer = archive.Writer(file, "archive")
@@ -58,7 +58,7 @@ def save(obj: Any) -> Callable[[IO[bytes]], None]:
     return write
 
 
-def _load_zip(source: Source, map_location: MapLocation, mmap: bool) -> Any:
+def _load_zip(source: Source, map_location: MapLocation, mmap: bool, unpickler: type) -> Any:
     zip_file = archive.Reader(source)
     if "constants.pkl" in zip_file:
         raise RuntimeError("Cannot use ``weights_only=True`` with TorchScript archives: load it with torch.jit.load "
@@ -75,12 +75,12 @@ def _load_zip(source: Source, map_location: MapLocation, mmap: bool) -> Any:
             loaded[key] = Storage(d, storages.decode(raw, d, byteorder))
         return _same(loaded[key], d, key, numel)
 
-    return Unpickler(zip_file.read("data.pkl"), storage).load()
+    return unpickler(zip_file.read("data.pkl"), storage).load()
 
 
 # ---- the stream before it ---------------------------------------------------------------------------------------
 
-def _load_legacy(source: Source, map_location: MapLocation) -> Any:
+def _load_legacy(source: Source, map_location: MapLocation, unpickler: type) -> Any:
     data = source.read(0, source.size)
     position = 0
     loaded: dict[str, Storage] = {}
@@ -101,7 +101,7 @@ def _load_legacy(source: Source, map_location: MapLocation) -> Any:
 
     def unpickle(answer: Callable[..., Storage] | None = None) -> Any:
         nonlocal position
-        machine = Unpickler(data, answer, position)
+        machine = unpickler(data, answer, position)
         result = machine.load()
         position = machine.position
         return result

@@ -112,6 +112,9 @@ _FILES = {
 }
 
 
+_residents: dict[tuple[str, str], type] = {}          # classes that say they live in a module, and lie in another's file
+
+
 class Facade(ModuleType):
     """A module of torch's, with the names of some modules of minigrad's: they are here, or come when asked for."""
 
@@ -135,6 +138,8 @@ class Facade(ModuleType):
                 if value is not None and not isinstance(value, ModuleType):
                     self.__dict__[name] = _shown(value)
                     return value
+            if (self.__name__, name) in _residents:
+                return _residents[self.__name__, name]
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}: {HINT}", name=name, obj=self)
         raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}", name=name, obj=self)
 
@@ -152,6 +157,7 @@ def _shown(value):
         home = _HOMES.get(value.__name__) or _FILES.get(value.__module__)
         if home:
             value.__module__ = home
+            _residents[home, value.__name__] = value
         elif value.__module__.startswith(f"{__name__}.torch"):
             value.__module__ = value.__module__.removeprefix(f"{__name__}.")
     return value

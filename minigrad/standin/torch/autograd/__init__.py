@@ -2,3 +2,18 @@
 
 from . import functional as functional
 from . import profiler as profiler
+
+from ....graph import Variable as _Anything
+from ....tensor import Tensor
+
+
+class _IsTensor(type):
+    def __instancecheck__(cls, instance) -> bool:
+        return isinstance(instance, _Anything)
+
+
+class Variable(metaclass=_IsTensor):
+    """What a tensor had to be wrapped in before it could have a gradient; now it is the tensor again."""
+
+    def __new__(cls, data: Tensor, requires_grad: bool = False, volatile: bool = False) -> Tensor:
+        return data.detach().requires_grad_(requires_grad)
