@@ -48,6 +48,7 @@ from .composed.reduce import (
     unique_consecutive, var, var_mean,
 )
 from .composed import return_types
+from .composed.out import into as _into
 from .composed.shape import (
     adjoint, atleast_1d, atleast_2d, atleast_3d, block_diag, broadcast_shapes, broadcast_tensors, broadcast_to,
     cartesian_prod, cat, chunk, clone, column_stack, combinations, concat, concatenate, diag, diag_embed, diagflat,
@@ -75,6 +76,24 @@ double, float, half = float64, float32, float16
 long, int, short = int64, int32, int16
 default_generator = random.default_generator
 tensor = creation.tensor          # the function; the module of that name is where Tensor is defined
+
+# functions that take out=; of the rest of the list, those do that make something or reduce it
+for _name in (
+    "abs", "absolute", "acos", "acosh", "add", "addbmm", "addcdiv", "addcmul", "addr", "arccos", "arccosh",
+    "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "asin", "asinh", "atan", "atan2", "atanh", "bernoulli",
+    "bitwise_and", "bitwise_left_shift", "bitwise_not", "bitwise_or", "bitwise_right_shift", "bitwise_xor",
+    "bucketize", "ceil", "clamp", "clamp_max", "clamp_min", "clip", "column_stack", "concat", "concatenate",
+    "cos", "cosh", "cross", "deg2rad", "diag", "div", "divide", "dstack", "eq", "erf", "erfc", "erfinv", "exp",
+    "exp2", "expm1", "fix", "float_power", "floor", "floor_divide", "fmax", "fmin", "fmod", "frac", "ge", "ger",
+    "greater", "greater_equal", "gt", "histc", "hstack", "hypot", "isneginf", "isposinf", "kron", "le", "lerp",
+    "less", "less_equal", "log", "log10", "log1p", "log2", "logaddexp", "logaddexp2", "logical_and",
+    "logical_not", "logical_or", "logical_xor", "logit", "lt", "maximum", "minimum", "mul", "multiply",
+    "nan_to_num", "ne", "neg", "negative", "nonzero", "normal", "not_equal", "pow", "rad2deg", "rand",
+    "randint", "randn", "randperm", "reciprocal", "remainder", "round", "row_stack", "rsqrt", "searchsorted",
+    "sgn", "sigmoid", "sign", "sin", "sinc", "sinh", "sqrt", "square", "sub", "subtract", "take_along_dim",
+    "tan", "tanh", "tril", "triu", "true_divide", "trunc", "vdot", "vstack", "where", "xlogy",
+):
+    globals()[_name] = _into(globals()[_name])
 
 # ---- what is imported when it is first asked for ----------------------------------------------------------------
 

@@ -9,3 +9,5 @@ from .functional.loss import LinearCrossEntropyOptions as LinearCrossEntropyOpti
 from .modules import *  # noqa: F403
 from .parameter import Buffer as Buffer
 from .parameter import Parameter as Parameter
+from .parameter import UninitializedBuffer as UninitializedBuffer
+from .parameter import UninitializedParameter as UninitializedParameter

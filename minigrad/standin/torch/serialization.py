@@ -109,7 +109,7 @@ class _ObjectPickler(pickle.Pickler):
         from torch._utils import _rebuild_parameter, _rebuild_tensor_v2
         if type(x) is Parameter:
             return _rebuild_parameter, (x.data, x.requires_grad, {})
-        if type(x) is not Tensor or not x.is_leaf:
+        if type(x) is not Tensor:
             return NotImplemented
         (key, offset, size, stride), storage = self._place(x.array)
         return _rebuild_tensor_v2, (_Block(key, storage), offset, size, stride, x.requires_grad, {})
