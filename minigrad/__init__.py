@@ -105,6 +105,7 @@ _FUNCTIONS = {
                          "is_nonzero", "is_same_size", "isin", "isreal", "lcm", "ldexp", "lgamma", "nanquantile",
                          "nextafter", "pdist", "quantile", "renorm", "signbit", "trapezoid", "unravel_index",
                          "vander"),
+    "composed.systems": ("cholesky_inverse", "cholesky_solve", "triangular_solve"),
     "legacy": ("BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor", "HalfTensor", "IntTensor",
                "LongTensor", "ShortTensor", "range"),
     "nn.functional": ("adaptive_avg_pool1d", "alpha_dropout", "avg_pool1d", "bilinear", "celu", "channel_shuffle",
@@ -123,7 +124,7 @@ _METHODS = frozenset((
     "detach", "detach_", "erf_", "erfc_", "exp2_", "exp_", "expm1_", "fill_", "floor_", "frac_", "inverse",
     "is_complex", "is_conj", "is_floating_point", "is_inference", "is_neg", "is_signed", "log10_", "log1p_",
     "log2_", "log_", "logit_", "nan_to_num_", "neg_", "pinverse", "qr", "reciprocal_", "resolve_conj",
-    "resolve_neg", "round_", "rsqrt_", "sigmoid_", "sin_", "sinc_", "sinh_", "sqrt_", "square_", "tan_", "tanh_",
+    "resolve_neg", "round_", "rsqrt_", "sigmoid_", "sin_", "sinc_", "sinh_", "sqrt_", "square_", "svd", "tan_", "tanh_",
     "trunc_", "unsafe_chunk", "unsafe_split", "xlogy_", "zero_",
 ))
 _HOMES = {name: home for home, names in _FUNCTIONS.items() for name in names}

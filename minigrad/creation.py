@@ -126,6 +126,7 @@ def parse_to(args: tuple, kwargs: dict):
     check_device(kwargs.get("device"))
     if isinstance(kwargs.get("other"), Variable):
         dtype = kwargs["other"].dtype
+    flags = []                                              # non_blocking, copy
     for a in args:
         if isinstance(a, dtypes.dtype):
             dtype = a
@@ -133,9 +134,17 @@ def parse_to(args: tuple, kwargs: dict):
             dtype = a.dtype
         elif isinstance(a, str | device):
             check_device(a)
-        elif type(a) is int:
+        elif a is True or a is False:
+            flags.append(a)
+        elif isinstance(a, int):
             raise RuntimeError("Cannot access accelerator device when none is available.")
-    return dtype, copy
+        elif a is not None:
+            flags += [None] * 3
+    if len(flags) > 2 or kwargs.keys() - {"dtype", "copy", "device", "other", "non_blocking", "memory_format"}:
+        got = ", ".join([*(type(a).__name__ for a in args), *(f"{k}={type(v).__name__}" for k, v in kwargs.items())])
+        raise TypeError(f"to() received an invalid combination of arguments - got ({got}), but expected one of: "
+                        "(device, dtype, non_blocking, copy), (dtype, non_blocking, copy), (other, non_blocking, copy)")
+    return dtype, flags[1] if len(flags) == 2 else copy
 
 
 def dtype_of_type_name(name: str) -> dtypes.dtype:

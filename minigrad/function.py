@@ -74,6 +74,9 @@ class _FunctionNode(Node):
 
     __slots__ = ("ctx", "function", "heads", "outputs")
 
+    def __repr__(self) -> str:
+        return f"<torch.autograd.function.{self.name()} object at {id(self):#x}>"
+
     def release(self) -> None:
         self.ctx._saved = None
 

@@ -23,11 +23,13 @@ from .composed.linalg import linalg_norm as norm
 from .composed.linalg import matmul, matrix_norm, multi_dot, svdvals
 from .composed.reduce import linalg_vector_norm as vector_norm
 from .composed.shape import diagonal as _diagonal
+from .composed.systems import lstsq, tensorinv, tensorsolve
 from .graph import Tensor
 
-__all__ = ["LinAlgError", "cholesky", "cond", "cross", "det", "diagonal", "eigh", "eigvalsh", "inv", "matmul",
+__all__ = ["LinAlgError", "cholesky", "cond", "cross", "det", "diagonal", "eigh", "eigvalsh", "inv", "lstsq", "matmul",
            "matrix_exp", "matrix_norm", "matrix_power", "matrix_rank", "multi_dot", "norm", "pinv", "qr", "slogdet",
-           "solve", "solve_triangular", "svd", "svdvals", "vecdot", "vector_norm"]
+           "solve", "solve_triangular", "svd", "svdvals",
+           "tensorinv", "tensorsolve", "vecdot", "vector_norm"]
 
 
 def cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:

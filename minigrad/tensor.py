@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Callable
 
 from . import autograd, creation, graph, printing, random
-from .composed import conversion, decompositions, elementwise, index, inplace, linalg, metadata, numeric, reduce, shape
+from .composed import conversion, decompositions, elementwise, index, inplace, linalg, metadata, numeric, reduce, shape, systems
 from .graph import Variable, new_tensor
 from .refusals import CROSSING, is_torchs, tensor_not
 from .utils.hooks import RemovableHandle, add_hook
@@ -19,7 +19,7 @@ from .utils.hooks import RemovableHandle, add_hook
 
 class Tensor(elementwise.Methods, reduce.Methods, shape.Methods, index.Methods, linalg.Methods, inplace.Methods,
              metadata.Methods, conversion.Methods, creation.Methods, random.Methods, numeric.Methods,
-             decompositions.Methods, Variable):
+             decompositions.Methods, systems.Methods, Variable):
     """A multi-dimensional array that remembers how it was computed."""
 
     __slots__ = ()

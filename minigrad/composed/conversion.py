@@ -36,6 +36,8 @@ class Methods:
             return f"torch.{self.dtype.tensor_type}Tensor"
         if isinstance(dtype, str):
             dtype = creation.dtype_of_type_name(dtype)
+        elif not isinstance(dtype, dtypes.dtype):            # torch.FloatTensor and its kin
+            dtype = creation.dtype_of_type_name(f"torch.{dtype.__name__}" if hasattr(dtype, "dtype") else repr(dtype))
         return self.to(dtype)
 
     def type_as(self, other: Tensor) -> Tensor:

@@ -281,4 +281,3 @@ class Methods:
     __slots__ = ()
     inverse, det, slogdet, logdet, matrix_power = inv, det, slogdet, logdet, matrix_power
     cholesky, matrix_exp, pinverse = cholesky, matrix_exp, pinv
-    qr = lambda self, some=True: qr(self, "reduced" if some else "complete")

@@ -111,6 +111,7 @@ from ..ops.special import (
     trunc,
 )
 from ..refusals import unknown
+from .deprecated import numbers_first
 from .inplace import inplace
 
 Number = int | float
@@ -271,6 +272,7 @@ def _lerp(input, end, weight):
     return (np.where(near, a, b) + np.where(near, w, w - 1) * (b - a)).astype(input.dtype, copy=False)
 
 
+@numbers_first("value")
 @composite
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
     """input + value * tensor1 * tensor2."""
@@ -281,6 +283,7 @@ def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 
     return input + (tensor1 * tensor2 if value == 1 else value * tensor1 * tensor2)
 
 
+@numbers_first("value")
 def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
     """input + value * tensor1 / tensor2."""
     check_tensors("addcdiv", input=input, tensor1=tensor1, tensor2=tensor2)

@@ -20,6 +20,7 @@ from ..ops.shape import basic_index, diagonal_view, permute_dims, reshape_to
 from ..ops.svd import singular_values
 from ..refusals import unknown
 from . import reduce
+from .deprecated import numbers_first
 from .inplace import inplace
 from .shape import contiguous, expand, movedim, require_tensor, takes_out, transpose, unsqueeze
 
@@ -303,6 +304,7 @@ def _plus_product(name: str, input: Tensor, product: Callable[[], Tensor], shape
     return named(out, name)
 
 
+@numbers_first("beta", "alpha")
 @takes_out
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta input + alpha mat1 @ mat2."""
@@ -315,6 +317,7 @@ def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: 
     return _plus_product("Addmm", input, lambda: matrix_product(mat1, mat2), shape, beta, alpha, (mat1, mat2))
 
 
+@numbers_first("beta", "alpha")
 @takes_out
 def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta input + alpha mat @ vec."""
@@ -324,6 +327,7 @@ def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: float = 1, alpha: fl
     return _plus_product("Addmv", input, lambda: _times_vector(mat, vec), (n,), beta, alpha, (mat, vec))
 
 
+@numbers_first("beta", "alpha")
 @takes_out
 def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta input + alpha batch1 @ batch2, batch by batch."""

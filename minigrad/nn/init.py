@@ -15,6 +15,7 @@ import numpy as np
 from ..generator import Generator, dense_like
 from ..graph import Tensor, new_tensor
 from ..modes import Settings, mode, no_grad
+from ..random import randperm
 
 _GAINS = {"sigmoid": 1, "tanh": 5 / 3, "relu": math.sqrt(2), "selu": 3 / 4, "linear": 1} | {
     f"conv{transposed}{d}d": 1 for transposed in ("", "_transpose") for d in (1, 2, 3)}
@@ -54,6 +55,20 @@ def eye_(tensor: Tensor) -> Tensor:
     if tensor.array.ndim != 2:
         raise ValueError("Only tensors with 2 dimensions are supported")
     return tensor._write(np.eye(*tensor.array.shape))
+
+
+@no_grad()
+def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
+    """The identity as a convolution: a layer that hands on its channels, as many as it can."""
+    shape = tensor.array.shape
+    if len(shape) not in (3, 4, 5):
+        raise ValueError("Only tensors with 3, 4, or 5 dimensions are supported")
+    if shape[0] % groups:
+        raise ValueError("dim 0 must be divisible by groups")
+    own, values = shape[0] // groups, np.zeros(shape)
+    for c in range(min(own, shape[1])):
+        values[(slice(c, None, own), c, *(n // 2 for n in shape[2:]))] = 1
+    return tensor._write(values)
 
 
 # ---- random numbers ---------------------------------------------------------------------------------------------
@@ -160,6 +175,18 @@ def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float 
 
 
 @_drawn
+def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Generator | None = None) -> Tensor:
+    """Normal, but in each column a share of zeros."""
+    if tensor.array.ndim != 2:
+        raise ValueError("Only tensors with 2 dimensions are supported")
+    rows, columns = tensor.array.shape
+    tensor.normal_(0, std, generator=generator)
+    for c in range(columns):
+        tensor.array[randperm(rows).array[:math.ceil(sparsity * rows)], c] = 0
+    return tensor
+
+
+@_drawn
 def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator | None = None) -> Tensor:
     """A matrix (the dimensions after the first count as one) with orthonormal rows or columns, times gain.
 
@@ -176,6 +203,23 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator | None = N
     q *= np.sign(np.diagonal(r))                       # which of the factorisations it is no longer depends on LAPACK
     return tensor._write((q.T if wide else q).reshape(array.shape) * array.dtype.type(gain))
 
+
+# ---- the names before the underscore -----------------------------------------------------------------------------
+
+def _older(f: Callable) -> Callable:
+    old = f.__name__.removesuffix("_")
+
+    @wraps(f)
+    def renamed(*args, **kwargs) -> Tensor:
+        warnings.warn(f"`nn.init.{old}` is now deprecated in favor of `nn.init.{old}_`.", FutureWarning, stacklevel=2)
+        return f(*args, **kwargs)
+    renamed.__name__ = renamed.__qualname__ = old
+    return renamed
+
+
+uniform, normal, constant, eye = _older(uniform_), _older(normal_), _older(constant_), _older(eye_)
+xavier_uniform, xavier_normal = _older(xavier_uniform_), _older(xavier_normal_)
+kaiming_uniform, kaiming_normal, orthogonal = _older(kaiming_uniform_), _older(kaiming_normal_), _older(orthogonal_)
 
 # ---- helpers ----------------------------------------------------------------------------------------------------
 

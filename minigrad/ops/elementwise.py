@@ -23,6 +23,7 @@ from .promotion import (
     pair,
     promoted,
     refuse,
+    scale_first,
     to_floating,
 )
 
@@ -125,15 +126,19 @@ def _sub_scaled(input, other, alpha):
     return _add_scaled(input, other, -alpha)
 
 
-def add(input, other, *, alpha: int | float = 1):
+def add(input, other, *last, alpha: int | float = 1):
     """input + alpha * other."""
+    if last:
+        other, alpha = scale_first("add", other, *last)
     if alpha != 1 and _are_halves(input, other):
         return _add_scaled(*pair(input, other), _half_alpha(alpha, input, other))
     return _add(*pair(input, other if alpha == 1 and alpha is not True else _scaled(input, other, alpha)))
 
 
-def sub(input, other, *, alpha: int | float = 1):
+def sub(input, other, *last, alpha: int | float = 1):
     """input - alpha * other."""
+    if last:
+        other, alpha = scale_first("sub", other, *last)
     check_difference(input, other)
     if alpha != 1 and _are_halves(input, other):
         return _sub_scaled(*pair(input, other), _half_alpha(alpha, input, other))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import numpy as np
 
@@ -35,6 +36,15 @@ def promoted(*operands, floating: bool = False) -> tuple:
     check_same_size(tensors)
     return tuple((x if x.array.dtype == common else cast(x, common)) if isinstance(x, Variable)
                  else x if isinstance(x, np.ndarray) else _scalar(x, common) for x in operands)
+
+
+def scale_first(name: str, alpha: int | float, other=None, *more) -> tuple:
+    """The older order of arguments, add(input, alpha, other)."""
+    if more or not isinstance(other, Variable) or isinstance(alpha, Variable):
+        raise TypeError(f"{name}() takes 2 positional arguments, input and other; alpha is given by name")
+    warnings.warn(f"This overload of {name} is deprecated: {name}(Number alpha, Tensor other). Consider using "
+                  f"{name}(Tensor other, *, Number alpha = 1) instead.", UserWarning, stacklevel=4)
+    return other, alpha
 
 
 def pair(input, other) -> tuple:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,16 +12,83 @@ from ..modes import enable_grad, no_grad
 from .optimizer import Optimizer, check_range, scalar
 
 
+class _Point(NamedTuple):
+    """A step of length t: the loss and gradient there, and the slope along the direction."""
+    t: float
+    loss: float
+    g: np.ndarray
+    slope: float
+
+
+def _strong_wolfe(at: Callable[[float], _Point], start: _Point, t: float, smallest: float,
+                  most: int) -> tuple[_Point, int]:
+    """A step where the loss has fallen by some of what the slope at the start promised, and the slope is small by that
+    measure; and how often `at` was asked. A bracket that holds such a point is found first, then narrowed."""
+    def too_high(p: _Point) -> bool:
+        return p.loss > start.loss + 1e-4 * p.t * start.slope
+
+    def flat(p: _Point) -> bool:
+        return abs(p.slope) <= -0.9 * start.slope
+
+    before, new, tried, done = start, at(t), 1, False
+    while tried <= most:
+        if too_high(new) or tried > 2 and new.loss >= before.loss:
+            break
+        done = flat(new)
+        if done or new.slope >= 0:
+            break
+        t = _lowest(before, new, new.t + 0.01 * (new.t - before.t), new.t * 10)
+        before, new, tried = new, at(t), tried + 1
+    else:
+        before = start
+    if done:
+        return new, tried
+    low, high = (before, new) if before.loss <= new.loss else (new, before)
+    near_end = False
+    while not done and tried <= most and abs(high.t - low.t) >= smallest:
+        left, right = sorted((low.t, high.t))
+        t, margin = _lowest(low, high, left, right), 0.1 * (right - left)
+        if min(right - t, t - left) < margin:                # twice in a row, or at the end: no progress
+            if near_end or t >= right or t <= left:
+                t, near_end = right - margin if abs(t - right) < abs(t - left) else left + margin, False
+            else:
+                near_end = True
+        else:
+            near_end = False
+        new, tried = at(t), tried + 1
+        if too_high(new) or new.loss >= low.loss:
+            high = new
+            if high.loss < low.loss:
+                low, high = high, low
+        else:
+            done = flat(new)
+            if not done and new.slope * (high.t - low.t) >= 0:
+                high = low
+            low = new
+    return low, tried
+
+
+def _lowest(a: _Point, b: _Point, least: float, most: float) -> float:
+    """Where the cubic through two points, with their slopes, is lowest between these bounds."""
+    a, b = (a, b) if a.t <= b.t else (b, a)
+    x1, f1, g1, x2, f2, g2 = map(np.float64, (a.t, a.loss, a.slope, b.t, b.loss, b.slope))
+    with np.errstate(all="ignore"):
+        d1 = g1 + g2 - 3 * (f1 - f2) / (x1 - x2)
+        square = d1**2 - g1 * g2
+        if not square >= 0:
+            return (least + most) / 2
+        d2 = np.sqrt(square)
+        return float(min(max(x2 - (x2 - x1) * ((g2 + d2 - d1) / (g2 - g1 + 2 * d2)), least), most))
+
+
 class LBFGS(Optimizer):
-    """One group of parameters, seen as one vector. A step evaluates the closure up to max_eval times. The line search
-    "strong_wolfe" of torch is not here."""
+    """One group of parameters, seen as one vector. A step evaluates the closure up to max_eval times. It goes `lr` along
+    each direction, or with line_search_fn="strong_wolfe" as far as a line search says."""
 
     def __init__(self, params: Iterable, lr: float | Tensor = 1, max_iter: int = 20, max_eval: int | None = None,
                  tolerance_grad: float = 1e-7, tolerance_change: float = 1e-9, history_size: int = 100,
                  line_search_fn: str | None = None):
         check_range("learning rate", lr, lr > 0)
-        if line_search_fn is not None:
-            raise NotImplementedError(f"LBFGS: the line search {line_search_fn!r} is not here, only None")
         super().__init__(params, {"lr": lr, "max_iter": max_iter, "tolerance_grad": tolerance_grad,
                                   "max_eval": max_iter * 5 // 4 if max_eval is None else max_eval,
                                   "tolerance_change": tolerance_change, "history_size": history_size,
@@ -40,6 +108,21 @@ class LBFGS(Optimizer):
                 part = direction[start:start + p.array.size].reshape(p.array.shape)
                 p.add_(p.new_tensor(part), alpha=t)
                 start += p.array.size
+
+    def _search(self, evaluate: Callable[[], Tensor], start: _Point, t: float, d: np.ndarray, small: float,
+                most: int) -> tuple[_Point, int]:
+        before = [p.array.copy() for p in self._params]
+
+        def at(t: float) -> _Point:
+            self._move(t, d)
+            loss = float(scalar(evaluate()))
+            g = self._gradient()
+            for p, values in zip(self._params, before, strict=True):
+                p._write(values)
+            return _Point(t, loss, g, float(g @ d))
+
+        with no_grad():
+            return _strong_wolfe(at, start, t, small / float(np.abs(d).max()), most)
 
     def step(self, closure: Callable[[], Tensor]) -> Tensor:
         def evaluate() -> Tensor:
@@ -80,8 +163,18 @@ class LBFGS(Optimizer):
             slope = float(g @ d)
             if slope > -small:
                 break
-            self._move(t, d)
-            if n != group["max_iter"]:
+            if group["line_search_fn"] is not None:
+                if group["line_search_fn"] != "strong_wolfe":
+                    raise RuntimeError("only 'strong_wolfe' is supported")
+                found, tried = self._search(evaluate, _Point(0.0, loss, g, slope), t, d, small,
+                                            group["max_eval"] - evals)
+                t, loss, g, _ = found
+                self._move(t, d)
+                evals += tried
+                state["func_evals"] += tried
+            else:
+                self._move(t, d)
+            if group["line_search_fn"] is None and n != group["max_iter"]:
                 loss = float(scalar(evaluate()))
                 g = self._gradient()
                 evals += 1

@@ -75,6 +75,9 @@ MODULES = {
     "torch.nn.utils.weight_norm": "nn.utils.weight_norm",
     "torch.optim": "optim",
     "torch.optim.adadelta": "optim.adaptive",
+    "torch.optim._adafactor": "optim.newer",
+    "torch.optim._muon": "optim.newer",
+    "torch.optim.asgd": "optim.newer",
     "torch.optim.adagrad": "optim.adaptive",
     "torch.optim.adam": "optim.adam",
     "torch.optim.adamax": "optim.adaptive",
@@ -105,6 +108,7 @@ MODULES = {
 _HOMES = {
     **{name: f"torch.optim.{name.lower()}" for name in ("Adadelta", "Adagrad", "AdamW", "Adamax", "NAdam", "RAdam",
                                                         "RMSprop", "Rprop")},
+    "ASGD": "torch.optim.asgd", "Adafactor": "torch.optim._adafactor", "Muon": "torch.optim._muon",
     "CosineSimilarity": "torch.nn.modules.distance",
     "PairwiseDistance": "torch.nn.modules.distance", "Embedding": "torch.nn.modules.sparse",
     "ChannelShuffle": "torch.nn.modules.channelshuffle", "Fold": "torch.nn.modules.fold",
@@ -247,9 +251,16 @@ def as_torch() -> ModuleType:
                            "`python -m minigrad`")
     sys.meta_path.insert(0, _finder)
     torch = import_module("torch")
+    torch.Tensor.__getattr__ = _no_such_attribute
     for module in ("return_types", "torch_version"):           # their classes are met without their names
         import_module(f"torch.{module}")
     return torch
+
+
+def _no_such_attribute(tensor, name: str):
+    """What a tensor says of a name that it has not."""
+    text = f"{type(tensor).__name__!r} object has no attribute {name!r}"
+    raise AttributeError(text if name.startswith("_") else f"{text}: {HINT}", name=name, obj=tensor)
 
 
 def load_ipython_extension(ipython) -> None:

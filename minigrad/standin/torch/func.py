@@ -14,8 +14,8 @@ from ...nn import Module
 from ...nn.utils.stateless import functional_call as functional_call
 from .utils._pytree import tree_flatten, tree_map, tree_unflatten
 
-__all__ = ["functional_call", "grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "stack_module_state", "vjp",
-           "vmap"]
+__all__ = ["functional_call", "grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp", "linearize",
+           "stack_module_state", "vjp", "vmap"]
 
 
 def _fresh(tree: Any, keep: bool) -> Any:
@@ -86,6 +86,7 @@ def grad(func: Callable, argnums: int | tuple[int, ...] = 0, has_aux: bool = Fal
 
 def vjp(func: Callable, *primals, has_aux: bool = False) -> tuple:
     """func's value, and the function from gradients of the value to those of the primals."""
+    outer = any(isinstance(x, Variable) and x.requires_grad for x in tree_flatten(primals)[0])
     out, leaves, spec = _differentiated(func, tuple(range(len(primals))), primals, {})
     out, aux = out if has_aux else (out, None)
     outs, look = tree_flatten(out)
@@ -94,10 +95,52 @@ def vjp(func: Callable, *primals, has_aux: bool = False) -> tuple:
         gs, _ = tree_flatten(cotangents[0] if len(cotangents) == 1 else cotangents)
         total = [_grads(o, leaves, g) for o, g in zip(outs, gs, strict=True)]
         sums = [sum(column[1:], column[0]) for column in zip(*total)]
-        return tuple(tree_unflatten(sums, spec))
+        return tuple(tree_unflatten(sums if outer else [_detached(g) for g in sums], spec))
 
     value = tree_unflatten([_detached(o) for o in outs], look)
     return (value, pull, aux) if has_aux else (value, pull)
+
+
+def linearize(func: Callable, *primals) -> tuple:
+    """func's value, and the function from changes of the primals to those of the value. It is the gradient of vjp,
+    which is linear in what it is given."""
+    out, leaves, _ = _differentiated(func, tuple(range(len(primals))), primals, {})
+    outs, look = tree_flatten(out)
+    with enable_grad():
+        probes = [zeros_like(o).requires_grad_() for o in outs]
+        columns = zip(*[_grads(o, leaves, probe) for o, probe in zip(outs, probes)])
+        pulled = [sum(column[1:], column[0]) for column in columns]
+
+    def push(*tangents):
+        changes = [_grads(g, probes, t) for g, t in zip(pulled, tree_flatten(tangents)[0], strict=True)
+                   if isinstance(g, Variable) and g.requires_grad]
+        if not changes:
+            return tree_unflatten([zeros_like(o) for o in outs], look)
+        return tree_unflatten([sum(column[1:], column[0]) for column in zip(*changes)], look)
+
+    return out, push
+
+
+def jvp(func: Callable, primals: tuple, tangents: tuple, *, strict: bool = False, has_aux: bool = False) -> tuple:
+    """func's value, and its change along the tangents."""
+    if not isinstance(primals, tuple) or not isinstance(tangents, tuple):
+        raise RuntimeError("jvp(f, primals, tangents): Expected primals and tangents to be tuples. E.g. it should be "
+                           "valid to call f(*primals).")
+    outer = any(isinstance(x, Variable) and x.requires_grad for x in tree_flatten((primals, tangents))[0])
+    aux = None
+
+    def value(*args):
+        nonlocal aux
+        out = func(*args)
+        if has_aux:
+            out, aux = out
+        return out
+
+    out, push = linearize(value, *primals)
+    change = push(*tangents)
+    if not outer:
+        out, change, aux = tree_map(_detached, (out, change, aux))
+    return (out, change, aux) if has_aux else (out, change)
 
 
 def jacrev(func: Callable, argnums: int | tuple[int, ...] = 0, has_aux: bool = False, **kwargs) -> Callable:
@@ -118,11 +161,47 @@ def jacrev(func: Callable, argnums: int | tuple[int, ...] = 0, has_aux: bool = F
     return wrapped
 
 
-jacfwd = jacrev                    # the same Jacobians; torch computes them column by column
+def jacfwd(func: Callable, argnums: int | tuple[int, ...] = 0, has_aux: bool = False, **kwargs) -> Callable:
+    """The same Jacobians, column by column."""
+    def wrapped(*args):
+        chosen = (argnums,) if isinstance(argnums, int) else argnums
+        outer = any(isinstance(x, Variable) and x.requires_grad for x in tree_flatten(args)[0])
+        aux = None
+
+        def of_chosen(*xs):
+            nonlocal aux
+            full = list(args)
+            for i, x in zip(chosen, xs):
+                full[i] = x
+            out = func(*full)
+            if has_aux:
+                out, aux = out
+            return out
+
+        inputs = [args[i] for i in chosen]
+        out, push = linearize(of_chosen, *inputs)
+        leaves, spec = tree_flatten(inputs)
+        outs, look = tree_flatten(out)
+        columns = []                                           # for each leaf, for each output
+        for k, x in enumerate(leaves):
+            parts = []
+            for i in range(x.numel()):
+                tangents = [zeros_like(y) for y in leaves]
+                tangents[k].view(-1)[i] = 1
+                parts.append(tree_flatten(push(*tree_unflatten(tangents, spec)))[0])
+            columns.append([stack([part[o] for part in parts], -1).reshape(*outs[o].shape, *x.shape)
+                            for o in range(len(outs))])
+        result = []
+        for o in range(len(outs)):
+            tree = tree_unflatten([column[o] if outer else _detached(column[o]) for column in columns], spec)
+            result.append(tree[0] if isinstance(argnums, int) else tuple(tree))
+        result = tree_unflatten(result, look)
+        return (result, aux) if has_aux else result
+    return wrapped
 
 
 def hessian(func: Callable, argnums: int | tuple[int, ...] = 0) -> Callable:
-    return jacrev(jacrev(func, argnums), argnums)
+    return jacfwd(jacrev(func, argnums), argnums)
 
 
 def vmap(func: Callable, in_dims: int | tuple = 0, out_dims: int | tuple = 0, randomness: str = "error", *,
