@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from . import autograd, backends, creation, cuda, dtypes, linalg, random
 from .dtypes import (
-    bfloat16, bool, can_cast, dtype, finfo, float16, float32, float64, get_default_dtype, iinfo, int8, int16, int32,
-    int64, promote_types, result_type, set_default_dtype, uint8,
+    bfloat16, bool, can_cast, complex64, complex128, dtype, finfo, float8_e4m3fn, float8_e5m2, float16, float32,
+    float64, get_default_dtype, iinfo, int8, int16, int32, int64, promote_types, result_type, set_default_dtype, uint8,
+    uint16, uint32, uint64,
 )
 from .modes import enable_grad, inference_mode, is_grad_enabled, is_inference_mode_enabled, no_grad, set_grad_enabled
 from .size import Size
@@ -74,6 +75,8 @@ __version__ = "0.1.0"
 pi, e, inf, nan = _math.pi, _math.e, _math.inf, _math.nan
 double, float, half = float64, float32, float16
 long, int, short = int64, int32, int16
+cfloat, cdouble = complex64, complex128
+newaxis = None
 default_generator = random.default_generator
 tensor = creation.tensor          # the function; the module of that name is where Tensor is defined
 
@@ -108,12 +111,14 @@ _FUNCTIONS = {
     "composed.systems": ("cholesky_inverse", "cholesky_solve", "triangular_solve"),
     "legacy": ("BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor", "HalfTensor", "IntTensor",
                "LongTensor", "ShortTensor", "range"),
-    "nn.functional": ("adaptive_avg_pool1d", "alpha_dropout", "avg_pool1d", "bilinear", "celu", "channel_shuffle",
-                      "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d",
-                      "cosine_embedding_loss", "cosine_similarity", "group_norm", "hardshrink", "hinge_embedding_loss",
-                      "layer_norm", "margin_ranking_loss", "max_pool1d", "max_pool2d", "max_pool3d",
-                      "pairwise_distance", "pixel_shuffle", "pixel_unshuffle", "poisson_nll_loss", "prelu", "relu_",
-                      "rms_norm", "selu", "selu_", "threshold", "threshold_", "triplet_margin_loss"),
+    "nn.functional": ("adaptive_avg_pool1d", "adaptive_max_pool1d", "alpha_dropout", "avg_pool1d", "bilinear",
+                      "celu", "channel_shuffle", "conv1d", "conv2d", "conv3d", "conv_transpose1d",
+                      "conv_transpose2d", "conv_transpose3d", "cosine_embedding_loss", "cosine_similarity",
+                      "ctc_loss", "embedding_bag", "group_norm", "hardshrink", "hinge_embedding_loss",
+                      "instance_norm", "layer_norm", "margin_ranking_loss", "max_pool1d", "max_pool2d",
+                      "max_pool3d", "pairwise_distance", "pixel_shuffle", "pixel_unshuffle", "poisson_nll_loss",
+                      "prelu", "relu_", "rms_norm", "rrelu", "rrelu_", "selu", "selu_", "threshold", "threshold_",
+                      "triplet_margin_loss"),
     "nn.native": ("batch_norm", "binary_cross_entropy_with_logits", "dropout", "embedding", "kl_div"),
     "serialization": ("load", "save"),
     "standin": ("as_torch", "load_ipython_extension"),

@@ -7,18 +7,19 @@ from functools import cache
 
 import numpy as np
 
-BOOL, INTEGRAL, FLOATING = range(3)          # torch's categories: a higher one wins, whatever the widths
+BOOL, INTEGRAL, FLOATING, COMPLEX = range(4)          # torch's categories: a higher one wins, whatever the widths
 
 
 class dtype:
-    """A data type. `numpy` is NumPy's name for it, or None where NumPy has none (bfloat16)."""
+    """A data type. `numpy` is NumPy's name for it, or None where there is no arithmetic in it."""
 
     __slots__ = ("alias", "category", "itemsize", "name", "numpy", "tensor_type")
 
-    def __init__(self, name: str, category: int, itemsize: int, tensor_type: str, alias: str | None = None):
+    def __init__(self, name: str, category: int, itemsize: int, tensor_type: str, alias: str | None = None,
+                 arithmetic: builtins.bool = True):
         self.name, self.category, self.itemsize, self.alias = name, category, itemsize, alias
         self.tensor_type = tensor_type        # the word in torch's messages: torch.FloatTensor, "Float"
-        self.numpy = None if name == "bfloat16" else np.dtype(name)
+        self.numpy = np.dtype(name) if arithmetic else None
 
     @property
     def is_floating_point(self) -> builtins.bool:
@@ -26,11 +27,11 @@ class dtype:
 
     @property
     def is_complex(self) -> builtins.bool:
-        return False
+        return self.category == COMPLEX
 
     @property
     def is_signed(self) -> builtins.bool:
-        return self.name not in ("bool", "uint8")
+        return self.name != "bool" and not self.name.startswith("uint")
 
     def __repr__(self) -> str:
         return f"torch.{self.name}"
@@ -42,13 +43,22 @@ class dtype:
 float64 = dtype("float64", FLOATING, 8, "Double", "double")
 float32 = dtype("float32", FLOATING, 4, "Float", "float")
 float16 = dtype("float16", FLOATING, 2, "Half", "half")
-bfloat16 = dtype("bfloat16", FLOATING, 2, "BFloat16")
+bfloat16 = dtype("bfloat16", FLOATING, 2, "BFloat16", arithmetic=False)
 int64 = dtype("int64", INTEGRAL, 8, "Long", "long")
 int32 = dtype("int32", INTEGRAL, 4, "Int", "int")
 int16 = dtype("int16", INTEGRAL, 2, "Short", "short")
 int8 = dtype("int8", INTEGRAL, 1, "Char")
 uint8 = dtype("uint8", INTEGRAL, 1, "Byte")
 bool = dtype("bool", BOOL, 1, "Bool")
+
+# Names alone, which programs compare other dtypes with.
+complex64 = dtype("complex64", COMPLEX, 8, "ComplexFloat", "cfloat", arithmetic=False)
+complex128 = dtype("complex128", COMPLEX, 16, "ComplexDouble", "cdouble", arithmetic=False)
+uint16 = dtype("uint16", INTEGRAL, 2, "UInt16", arithmetic=False)
+uint32 = dtype("uint32", INTEGRAL, 4, "UInt32", arithmetic=False)
+uint64 = dtype("uint64", INTEGRAL, 8, "UInt64", arithmetic=False)
+float8_e4m3fn = dtype("float8_e4m3fn", FLOATING, 1, "Float8_e4m3fn", arithmetic=False)
+float8_e5m2 = dtype("float8_e5m2", FLOATING, 1, "Float8_e5m2", arithmetic=False)
 
 ALL = (float64, float32, float16, bfloat16, int64, int32, int16, int8, uint8, bool)
 _FROM_NUMPY = {d.numpy: d for d in ALL if d.numpy is not None}
@@ -73,7 +83,7 @@ def to_numpy(d: dtype | type | None) -> np.dtype | None:
             raise TypeError(f"expected a dtype such as minigrad.float32, got {d!r}")
         d = _FROM_PYTHON[d]
     if d.numpy is None:
-        raise TypeError(f"minigrad has no arithmetic in {d}: NumPy has no such type. Use float32.")
+        raise TypeError(f"minigrad has no arithmetic in {d}. Use {'int64' if d.category == INTEGRAL else 'float32'}.")
     return d.numpy
 
 

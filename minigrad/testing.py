@@ -1,13 +1,14 @@
-"""torch.testing.assert_close."""
+"""torch.testing: assert_close, and tensors to test with."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from . import dtypes
-from .graph import Variable, new_tensor
+from .graph import Tensor, Variable, new_tensor
 
 _TOLERANCES = {dtypes.float16: (1e-3, 1e-5), dtypes.float32: (1.3e-6, 1e-5), dtypes.float64: (1e-7, 1e-7)}
 
@@ -92,3 +93,36 @@ def _compare_values(a: np.ndarray, b: np.ndarray, what: str, fail: Callable, rto
     return fail(f"{what} {kind}\n\nMismatched elements: {bad.sum()} / {bad.size} ({bad.mean():.1%})\nGreatest absolute "
                 f"difference: {absolute[worst_abs]} at index {tuple(map(int, worst_abs))}{allowed[0]}\nGreatest "
                 f"relative difference: {relative[worst_rel]} at index {tuple(map(int, worst_rel))}{allowed[1]}")
+
+
+def make_tensor(*shape: int, dtype: dtypes.dtype, device=None, low: float | None = None, high: float | None = None,
+                requires_grad: bool = False, noncontiguous: bool = False, exclude_zero: bool = False,
+                memory_format=None) -> Tensor:
+    """Random numbers of a dtype, between low and high: -9 and 9 by default, or 0 and 9 without a sign."""
+    from .creation import check_device, empty
+    from .random import randint
+    check_device(device)
+    shape = tuple(shape[0]) if len(shape) == 1 and not isinstance(shape[0], int) else shape
+    if noncontiguous and math.prod(shape) > 1:
+        shape = (*shape, 2)
+    if dtype is dtypes.bool:
+        result = randint(0 if low is None else int(low), 2 if high is None else int(high), shape, dtype=dtype)
+    elif dtype.is_floating_point:
+        result = empty(shape, dtype=dtype).uniform_(-9 if low is None else low, 9 if high is None else high)
+    else:
+        low = (-9 if dtype.is_signed else 0) if low is None else math.ceil(low)
+        result = randint(low, 10 if high is None else math.ceil(high), shape, dtype=dtype)
+    if noncontiguous and math.prod(shape) > 2:
+        result = result[..., 0]
+    if exclude_zero:
+        result[result == 0] = 1 if not dtype.is_floating_point else dtypes.finfo(dtype).tiny
+    return result.requires_grad_(requires_grad) if dtype.is_floating_point else result
+
+
+def assert_allclose(actual, expected, rtol: float | None = None, atol: float | None = None, equal_nan: bool = True,
+                    msg: str = "") -> None:
+    """The older name of assert_close, which makes tensors of what it is given."""
+    from .creation import as_tensor
+    actual, expected = (x if isinstance(x, Variable) else as_tensor(x) for x in (actual, expected))
+    assert_close(actual, expected.to(actual.dtype), rtol=rtol, atol=atol, equal_nan=equal_nan, check_dtype=False,
+                 msg=msg or None)

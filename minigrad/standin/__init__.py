@@ -24,6 +24,7 @@ HINT = "minigrad stands in torch's place here, and does not have it: `python -m 
 # torch's modules, and where minigrad has their names. A module with a file in standin/torch/ need not stand here.
 MODULES = {
     "torch": "",
+    "torch._tensor": "tensor",
     "torch.autograd": "autograd",
     "torch.autograd.function": "function",
     "torch.autograd.grad_mode": "modes",
@@ -109,6 +110,7 @@ _HOMES = {
     **{name: f"torch.optim.{name.lower()}" for name in ("Adadelta", "Adagrad", "AdamW", "Adamax", "NAdam", "RAdam",
                                                         "RMSprop", "Rprop")},
     "ASGD": "torch.optim.asgd", "Adafactor": "torch.optim._adafactor", "Muon": "torch.optim._muon",
+    "RReLU": "torch.nn.modules.activation", "MultiLabelMarginLoss": "torch.nn.modules.loss",
     "CosineSimilarity": "torch.nn.modules.distance",
     "PairwiseDistance": "torch.nn.modules.distance", "Embedding": "torch.nn.modules.sparse",
     "ChannelShuffle": "torch.nn.modules.channelshuffle", "Fold": "torch.nn.modules.fold",
@@ -119,7 +121,8 @@ _FILES = {
     **{f"minigrad.{ours}": torchs for torchs, ours in MODULES.items() if ours},
     "minigrad.tensor": "torch", "minigrad.size": "torch", "minigrad.dtypes": "torch", "minigrad.creation": "torch",
     "minigrad.legacy": "torch", "minigrad.generator": "torch._C",
-    "minigrad.nn.modules.gates": "torch.nn.modules.activation", "minigrad.nn.modules.loss": "torch.nn.modules.loss",
+    "minigrad.nn.modules.gates": "torch.nn.modules.activation", "minigrad.nn.modules.lazy": "torch.nn.modules.lazy",
+    "minigrad.nn.modules.rare": "torch.nn.modules.pooling", "minigrad.nn.modules.loss": "torch.nn.modules.loss",
     "minigrad.nn.modules.margin": "torch.nn.modules.loss", "minigrad.optim.adam": "torch.optim.adam",
 }
 

@@ -151,6 +151,16 @@ class Module:
         grad_input."""
         return _put(self._backward_hooks, hook, prepend)
 
+    def register_backward_hook(self, hook: Callable) -> RemovableHandle:
+        """Call hook(module, grad_input, grad_output) when backward reaches the op that made the module's output: the
+        older form, whose grad_input is that op's."""
+        def watch(module: Module, args: tuple, output) -> None:
+            while not isinstance(output, Variable):
+                output = next(iter(output.values())) if isinstance(output, dict) else output[0]
+            if output.grad_fn is not None:
+                output.grad_fn.register_hook(lambda grad_input, grad_output: hook(module, grad_input, grad_output))
+        return self.register_forward_hook(watch)
+
     # ---- attributes ---------------------------------------------------------------------------------------------
 
     def __setattr__(self, name: str, value) -> None:
@@ -424,6 +434,12 @@ class Module:
 
     def cuda(self, device=None) -> Module:
         return self.to("cuda" if device is None else device)
+
+    def to_empty(self, *, device=None, recurse: bool = True) -> Module:
+        """Other memory, with nothing in it yet."""
+        from ...creation import check_device, empty_like
+        check_device(device)
+        return self._apply(empty_like)
 
     def share_memory(self) -> Module:
         return self
