@@ -11,7 +11,19 @@ import weakref
 from collections.abc import Callable
 
 from . import autograd, creation, graph, printing, random
-from .composed import conversion, decompositions, elementwise, index, inplace, linalg, metadata, numeric, reduce, shape, systems
+from .composed import (
+    conversion,
+    decompositions,
+    elementwise,
+    index,
+    inplace,
+    linalg,
+    metadata,
+    numeric,
+    reduce,
+    shape,
+    systems,
+)
 from .graph import Variable, new_tensor
 from .refusals import CROSSING, is_torchs, tensor_not
 from .utils.hooks import RemovableHandle, add_hook

@@ -264,7 +264,7 @@ def test_mixed_precision_says_once_that_there_is_none():
 
 
 @pytest.mark.parametrize("name", ["torch.sparse_coo_tensor", "torch.nn.AdaptiveLogSoftmaxWithLoss",
-                                  "torch.optim.SparseAdam", "torch.nn.functional.grid_sample",
+                                  "torch.optim.SparseAdam", "torch.nn.functional.fractional_max_pool2d",
                                   "torch.nothing_of_the_kind"])
 def test_what_is_missing_is_named(name):
     done = run("-c", f"import torch.nn, torch.optim\n{name}")

@@ -1,4 +1,4 @@
-"""out=: results written into a tensor that is there already. The functions of the front door take it; methods do not."""
+"""out=: results written into a tensor that is there already. The front door's functions take it; methods do not."""
 
 from __future__ import annotations
 

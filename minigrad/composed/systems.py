@@ -28,7 +28,7 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
     values = np.linalg.svd(A.array, compute_uv=False)
     rank = (values > cut * values[..., :1]).sum(-1)
     full = bool((rank == min(A.shape[-2:])).all())
-    if full and tall:                                         # through R: errors grow with A's condition, not its square
+    if full and tall:                                         # errors grow with A's condition, not its square
         Q, R = qr(A)
         x = solve_triangular(R, _mT(Q) @ columns, upper=True)
     else:

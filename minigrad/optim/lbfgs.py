@@ -82,8 +82,8 @@ def _lowest(a: _Point, b: _Point, least: float, most: float) -> float:
 
 
 class LBFGS(Optimizer):
-    """One group of parameters, seen as one vector. A step evaluates the closure up to max_eval times. It goes `lr` along
-    each direction, or with line_search_fn="strong_wolfe" as far as a line search says."""
+    """One group of parameters, seen as one vector. A step evaluates the closure up to max_eval times. It goes `lr`
+    along each direction, or with line_search_fn="strong_wolfe" as far as a line search says."""
 
     def __init__(self, params: Iterable, lr: float | Tensor = 1, max_iter: int = 20, max_eval: int | None = None,
                  tolerance_grad: float = 1e-7, tolerance_change: float = 1e-9, history_size: int = 100,

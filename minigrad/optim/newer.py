@@ -148,8 +148,8 @@ class Muon(Optimizer):
 
 
 def _orthogonal(x: np.ndarray, group: dict[str, Any]) -> np.ndarray:
-    """The matrix with the same singular vectors, and values near one: of X, a X + b (X X^T) X + c (X X^T)^2 X, again and
-    again, which drives values within (0, 1] there."""
+    """The matrix with the same singular vectors, and values near one: of X, a X + b (X X^T) X + c (X X^T)^2 X, again
+    and again, which drives values within (0, 1] there."""
     a, b, c = group["ns_coefficients"]
     tall = x.shape[0] > x.shape[1]
     x = x.T if tall else x

@@ -32,8 +32,12 @@ MODULES = {
     "torch.backends": "backends",
     "torch.cuda": "cuda",
     "torch.distributions": "distributions",
-    "torch.distributions.categorical": "distributions",
-    "torch.distributions.normal": "distributions",
+    **{f"torch.distributions.{name}": "distributions" for name in (
+        "bernoulli", "beta", "categorical", "chi2", "dirichlet", "distribution", "exponential", "gamma", "geometric",
+        "gumbel", "half_normal", "independent", "kl", "laplace", "log_normal", "mixture_same_family",
+        "multivariate_normal", "normal", "one_hot_categorical", "poisson", "studentT", "transformed_distribution",
+        "uniform")},
+    "torch.distributions.transforms": "distributions.transforms",
     "torch.functional": "",
     "torch.linalg": "linalg",
     "torch.nn": "nn",
@@ -109,8 +113,19 @@ MODULES = {
 _HOMES = {
     **{name: f"torch.optim.{name.lower()}" for name in ("Adadelta", "Adagrad", "AdamW", "Adamax", "NAdam", "RAdam",
                                                         "RMSprop", "Rprop")},
-    "ASGD": "torch.optim.asgd", "Adafactor": "torch.optim._adafactor", "Muon": "torch.optim._muon",
+    "ASGD": "torch.optim.asgd", "Adafactor": "torch.optim", "Muon": "torch.optim",
     "RReLU": "torch.nn.modules.activation", "MultiLabelMarginLoss": "torch.nn.modules.loss",
+    **{name: f"torch.distributions.{name.lower()}" for name in (
+        "Bernoulli", "Beta", "Categorical", "Chi2", "Dirichlet", "Distribution", "Exponential", "Gamma", "Geometric",
+        "Gumbel", "Independent", "Laplace", "Normal", "Poisson", "Uniform")},
+    "HalfNormal": "torch.distributions.half_normal", "LogNormal": "torch.distributions.log_normal",
+    "MixtureSameFamily": "torch.distributions.mixture_same_family", "StudentT": "torch.distributions.studentT",
+    "MultivariateNormal": "torch.distributions.multivariate_normal",
+    **{f"OneHotCategorical{rest}": "torch.distributions.one_hot_categorical" for rest in ("", "StraightThrough")},
+    "TransformedDistribution": "torch.distributions.transformed_distribution",
+    **{f"Lazy{name}{n}d": f"torch.nn.modules.{name.lower().removesuffix('transpose')}" for n in (1, 2, 3)
+       for name in ("BatchNorm", "Conv", "ConvTranspose", "InstanceNorm")},
+    "LazyLinear": "torch.nn.modules.linear",
     "CosineSimilarity": "torch.nn.modules.distance",
     "PairwiseDistance": "torch.nn.modules.distance", "Embedding": "torch.nn.modules.sparse",
     "ChannelShuffle": "torch.nn.modules.channelshuffle", "Fold": "torch.nn.modules.fold",
@@ -121,13 +136,14 @@ _FILES = {
     **{f"minigrad.{ours}": torchs for torchs, ours in MODULES.items() if ours},
     "minigrad.tensor": "torch", "minigrad.size": "torch", "minigrad.dtypes": "torch", "minigrad.creation": "torch",
     "minigrad.legacy": "torch", "minigrad.generator": "torch._C",
+    "minigrad.distributions.common": "torch.distributions",
     "minigrad.nn.modules.gates": "torch.nn.modules.activation", "minigrad.nn.modules.lazy": "torch.nn.modules.lazy",
     "minigrad.nn.modules.rare": "torch.nn.modules.pooling", "minigrad.nn.modules.loss": "torch.nn.modules.loss",
     "minigrad.nn.modules.margin": "torch.nn.modules.loss", "minigrad.optim.adam": "torch.optim.adam",
 }
 
 
-_residents: dict[tuple[str, str], type] = {}          # classes that say they live in a module, and lie in another's file
+_residents: dict[tuple[str, str], type] = {}      # classes that say they live in a module, and lie in another's file
 
 
 class Facade(ModuleType):

@@ -1,5 +1,5 @@
-"""Pruning: a weight with a mask on it. The module keeps `weight_orig`, which is trained, and `weight_mask`, and computes
-`weight`, their product, before each forward pass."""
+"""Pruning: a weight with a mask on it. The module keeps `weight_orig`, which is trained, and `weight_mask`, and
+computes `weight`, their product, before each forward pass."""
 
 from __future__ import annotations
 

@@ -9,8 +9,16 @@ from ... import creation, dtypes
 from .amp import autocast, get_autocast_dtype, is_autocast_enabled
 from .serialization import load, save
 from .storage import (
-    BFloat16Storage, BoolStorage, ByteStorage, CharStorage, DoubleStorage, FloatStorage, HalfStorage, IntStorage,
-    LongStorage, ShortStorage,
+    BFloat16Storage,
+    BoolStorage,
+    ByteStorage,
+    CharStorage,
+    DoubleStorage,
+    FloatStorage,
+    HalfStorage,
+    IntStorage,
+    LongStorage,
+    ShortStorage,
 )
 from .version import __version__ as __version__
 
@@ -20,7 +28,8 @@ __all__ = [
     "are_deterministic_algorithms_enabled", "autocast", "get_autocast_dtype", "get_autocast_gpu_dtype",
     "get_default_device", "get_float32_matmul_precision", "get_num_interop_threads", "is_autocast_cache_enabled",
     "is_autocast_cpu_enabled", "is_autocast_enabled", "is_deterministic_algorithms_warn_only_enabled",
-    "is_vulkan_available", "load", "save", "set_default_device", "set_default_tensor_type", "set_deterministic_debug_mode",
+    "is_vulkan_available", "load", "save",
+    "set_default_device", "set_default_tensor_type", "set_deterministic_debug_mode",
     "set_float32_matmul_precision", "set_flush_denormal", "set_num_interop_threads", "set_warn_always", "typename",
     "use_deterministic_algorithms",
 ]

@@ -12,13 +12,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from ... import serialization as _plain
-from ...graph import Variable
 from ...nn.parameter import Parameter
 from ...serialization import pth
 from ...serialization.files import FileLike, is_path, reading, writing
 from ...serialization.storages import Storage
 from ...serialization.unpickler import GLOBALS
 from ...tensor import Tensor
+from ._utils import _rebuild_parameter, _rebuild_tensor_v2
 from .storage import BY_DTYPE
 
 __all__ = ["add_safe_globals", "clear_safe_globals", "get_safe_globals", "load", "safe_globals", "save"]
@@ -106,7 +106,6 @@ class _ObjectPickler(pickle.Pickler):
         return "storage", BY_DTYPE[dtype], str(x.key), "cpu", array.size
 
     def reducer_override(self, x: Any):
-        from torch._utils import _rebuild_parameter, _rebuild_tensor_v2
         if type(x) is Parameter:
             return _rebuild_parameter, (x.data, x.requires_grad, {})
         if type(x) is not Tensor:

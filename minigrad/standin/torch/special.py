@@ -5,8 +5,23 @@ from __future__ import annotations
 import math
 
 from ... import (
-    digamma, erf, erfc, erfinv, exp2, expm1, lgamma, log1p, log_softmax, logit, logsumexp, round, sigmoid, sinc,
-    softmax, where, xlogy,
+    digamma,
+    erf,
+    erfc,
+    erfinv,
+    exp2,
+    expm1,
+    lgamma,
+    log1p,
+    log_softmax,
+    logit,
+    logsumexp,
+    round,
+    sigmoid,
+    sinc,
+    softmax,
+    where,
+    xlogy,
 )
 from ...graph import Tensor
 from ...ops.promotion import to_floating

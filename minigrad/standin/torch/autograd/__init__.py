@@ -2,11 +2,10 @@
 
 import warnings
 
-from . import functional as functional
-from . import profiler as profiler
-
 from ....graph import Variable as _Anything
 from ....tensor import Tensor
+from . import functional as functional
+from . import profiler as profiler
 
 
 class _IsTensor(type):

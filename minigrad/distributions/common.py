@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import cached_property
 
 import numpy as np
 
-from . import creation, random
-from .composed.elementwise import xlogy
-from .composed.shape import broadcast_tensors
-from .dtypes import finfo
-from .graph import Tensor, Variable, new_tensor
-from .modes import no_grad
-from .size import Size
+from .. import creation, random
+from ..composed.elementwise import xlogy
+from ..composed.shape import broadcast_tensors
+from ..dtypes import finfo
+from ..graph import Tensor, Variable, new_tensor
+from ..modes import enable_grad, no_grad
+from ..size import Size
 
 __all__ = ["Bernoulli", "Categorical", "Distribution", "Exponential", "Independent", "Laplace", "LogNormal", "Normal",
            "OneHotCategorical", "Uniform", "kl_divergence", "register_kl"]
@@ -230,6 +231,14 @@ class Exponential(Distribution):
         return 1.0 - self.rate.log()
 
 
+class _when_asked(cached_property):
+    """Computed at the first use, with its gradient, and from then on an attribute that repr shows."""
+
+    def __get__(self, instance, owner=None):
+        with enable_grad():
+            return super().__get__(instance, owner)
+
+
 def _one_of(probs, logits) -> None:
     if (probs is None) == (logits is None):
         raise ValueError("Either `probs` or `logits` must be specified, but not both.")
@@ -249,19 +258,20 @@ class Bernoulli(Distribution):
         _one_of(probs, logits)
         if probs is not None:
             self.probs, = _together(probs)
-            self.logits = _clamped(self.probs).log() - (-_clamped(self.probs)).log1p()
         else:
             self.logits, = _together(logits)
-            self.probs = self.logits.sigmoid()
-        self._given = ("probs",) if probs is not None else ("logits",)
-        super().__init__(self.probs.size())
+        super().__init__((self.probs if logits is None else self.logits).size())
         if validate_args is not False and probs is not None:
             self._require("probs", self.probs, (self.probs >= 0) & (self.probs <= 1),
                           "Interval(lower_bound=0.0, upper_bound=1.0)")
 
-    def __repr__(self) -> str:
-        value = getattr(self, self._given[0])
-        return f"Bernoulli({self._given[0]}: {value if value.numel() == 1 else value.size()})"
+    @_when_asked
+    def logits(self) -> Tensor:
+        return _clamped(self.probs).log() - (-_clamped(self.probs)).log1p()
+
+    @_when_asked
+    def probs(self) -> Tensor:
+        return self.logits.sigmoid()
 
     mean = property(lambda self: self.probs)
     variance = property(lambda self: self.probs * (1 - self.probs))
@@ -271,12 +281,12 @@ class Bernoulli(Distribution):
             return random.bernoulli(self.probs.expand(self._extended_shape(sample_shape)))
 
     def log_prob(self, value: Tensor) -> Tensor:
-        from .nn.functional import binary_cross_entropy_with_logits
+        from ..nn.functional import binary_cross_entropy_with_logits
         logits, value = broadcast_tensors(self.logits, value)
         return -binary_cross_entropy_with_logits(logits, value, reduction="none")
 
     def entropy(self) -> Tensor:
-        from .nn.functional import binary_cross_entropy_with_logits
+        from ..nn.functional import binary_cross_entropy_with_logits
         return binary_cross_entropy_with_logits(self.logits, self.probs, reduction="none")
 
 
@@ -292,26 +302,28 @@ class Categorical(Distribution):
             raise ValueError(f"`{'probs' if probs is not None else 'logits'}` parameter must be at least "
                              "one-dimensional.")
         if probs is not None:
-            if validate_args is not False:
-                self.probs = probs
-                self._require("probs", probs, (probs >= 0).all(-1) & ((probs.sum(-1) - 1).abs() < 1e-6), "Simplex()")
             self.probs = probs / probs.sum(-1, keepdim=True)
-            self.logits = _clamped(self.probs).log()
         else:
-            if validate_args is not False and not (logits == logits).all():
-                self.logits = logits
-                self._require("logits", logits, logits == logits, "IndependentConstraint(Real(), 1)")
             self.logits = logits - logits.logsumexp(-1, keepdim=True)
-            self.probs = self.logits.softmax(-1)
-        self._given = "probs" if probs is not None else "logits"
         self._num_events = given.size(-1)
         super().__init__(given.size()[:-1])
+        if validate_args is False:
+            return
+        if probs is not None:
+            self._require("probs", self.probs, (self.probs >= 0).all(-1) & ((self.probs.sum(-1) - 1).abs() < 1e-6),
+                          "Simplex()")
+        else:
+            self._require("logits", self.logits, self.logits == self.logits, "IndependentConstraint(Real(), 1)")
 
-    def __repr__(self) -> str:
-        value = getattr(self, self._given)
-        return f"{type(self).__name__}({self._given}: {value if value.numel() == 1 else value.size()})"
+    @_when_asked
+    def logits(self) -> Tensor:
+        return _clamped(self.probs).log()
 
-    param_shape = property(lambda self: self.logits.size())
+    @_when_asked
+    def probs(self) -> Tensor:
+        return self.logits.softmax(-1)
+
+    param_shape = property(lambda self: self.__dict__.get("probs", self.__dict__.get("logits")).size())
     mode = property(lambda self: self.probs.argmax(-1))
 
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
@@ -338,6 +350,7 @@ class OneHotCategorical(Distribution):
 
     probs = mean = property(lambda self: self._categorical.probs)
     logits = property(lambda self: self._categorical.logits)
+    variance = property(lambda self: self.probs * (1 - self.probs))
 
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         index = self._categorical.sample(sample_shape)
