@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import runpy
 import sys
@@ -27,7 +28,8 @@ def main(args: list[str]) -> int:
     elif first in ("-V", "--version"):
         print(f"minigrad {__version__}, in the place of torch {standin.VERSION}")
     elif first == "--list":
-        print(standin.listing())
+        with contextlib.suppress(BrokenPipeError):              # `--list | head`
+            print(standin.listing(), flush=True)
     elif first in ("-m", "-c"):
         if len(args) < 2:
             return _complain(f"{first} needs {'a module' if first == '-m' else 'code'} to run")

@@ -20,6 +20,8 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from . import packages_more
+
 ROOT = Path(__file__).parent.parent
 DOCUMENT = ROOT / "docs" / "in-torchs-place.md"
 CLOSE = 1e-4         # how far float32 results may be apart, relative to the largest number of their tensor
@@ -293,6 +295,7 @@ CASES: dict[str, tuple[Callable, tuple[str, ...], str]] = {
     "axial-positional-embedding": (axial_positional_embedding, ("axial-positional-embedding", *_EINOPS), "embeddings "
                                    "of two axes"),
     "product-key-memory": (product_key_memory, ("product-key-memory", "colt5-attention", *_EINX), "a memory layer"),
+    **packages_more.CASES,
 }
 
 
@@ -416,15 +419,20 @@ def install(folder: Path) -> None:
 
 
 def write(results: list[Result]) -> None:
-    """The table between the document's two marks."""
+    """The table between the document's two marks. Cases that did not run now keep the rows they have."""
     start, end = "<!-- table: python -m parity_tests.packages -->\n", "<!-- end of table -->\n"
     text = DOCUMENT.read_text()
-    equal = sum(r.equal for r in results)
-    packages = len({r.name.partition(",")[0] for r in results if r.difference is not None})
-    table = [f"{packages} packages ran; {equal} of {len(results)} cases agree with torch {version('torch')} within "
+    rows = {line.split(" | ")[0].removeprefix("| "): line for line in text.partition(start)[2].partition(end)[0]
+            .splitlines() if line.startswith("| ")}
+    rows = {name: row for name, row in (rows | {r.name: r.row() for r in results}).items() if name in CASES}
+    measured = [(name, row.split(" | ")[3].removesuffix(" |")) for name, row in rows.items()]
+    ran = [(name, said) for name, said in measured if not said.startswith("did not run")]
+    equal = sum(said == "the same text" or float(said) <= CLOSE for _, said in ran)
+    packages = len({name.partition(",")[0] for name, _ in ran})
+    table = [f"{packages} packages ran; {equal} of {len(rows)} cases agree with torch {version('torch')} within "
              f"{CLOSE:g}, outputs and gradients.", "",
              "| package | version | what ran, forward and backward | largest difference, relative |",
-             "|---|---|---|---|", *(r.row() for r in results), ""]
+             "|---|---|---|---|", *rows.values(), ""]
     DOCUMENT.write_text(text[:text.index(start) + len(start)] + "\n".join(table) + text[text.index(end):])
 
 
@@ -432,7 +440,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m parity_tests.packages", description=__doc__.partition("\n")[0])
     parser.add_argument("--folder", type=Path, default=ROOT / "build" / "packages",
                         help="where the packages are, or go")
-    parser.add_argument("--only", help="cases, by name, separated by commas; the document stays as it is")
+    parser.add_argument("--only", help="cases, by name, separated by commas: the document's other rows stay")
     parser.add_argument("--run", choices=CASES, help=argparse.SUPPRESS)
     parser.add_argument("--engine", choices=("torch", "minigrad"), help=argparse.SUPPRESS)
     parser.add_argument("--to", type=Path, help=argparse.SUPPRESS)
@@ -446,8 +454,7 @@ def main() -> int:
     for name in chosen:
         results.append(compare(name, args.folder))
         print(results[-1].row(), flush=True)
-    if not args.only:
-        write(results)
+    write(results)
     return 0 if all(r.equal for r in results) else 1
 
 

@@ -279,7 +279,7 @@ def as_torch() -> ModuleType:
 def _no_such_attribute(tensor, name: str):
     """What a tensor says of a name that it has not."""
     text = f"{type(tensor).__name__!r} object has no attribute {name!r}"
-    raise AttributeError(text if name.startswith("_") else f"{text}: {HINT}", name=name, obj=tensor)
+    raise AttributeError(text if name.startswith("_") else f"{text}: {HINT}")
 
 
 def load_ipython_extension(ipython) -> None:
