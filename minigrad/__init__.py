@@ -106,7 +106,7 @@ _FUNCTIONS = {
     "composed.numeric": ("blackman_window", "cdist", "copysign", "corrcoef", "cov", "cumulative_trapezoid", "diff",
                          "digamma", "fill", "frombuffer", "gcd", "hamming_window", "hann_window", "heaviside",
                          "is_nonzero", "is_same_size", "isin", "isreal", "lcm", "ldexp", "lgamma", "nanquantile",
-                         "nextafter", "pdist", "quantile", "renorm", "signbit", "trapezoid", "unravel_index",
+                         "nextafter", "pdist", "quantile", "renorm", "signbit", "trapezoid", "trapz", "unravel_index",
                          "vander"),
     "composed.systems": ("cholesky_inverse", "cholesky_solve", "triangular_solve"),
     "legacy": ("BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor", "HalfTensor", "IntTensor",

@@ -252,13 +252,6 @@ def pytorch_tcn():
     return model(torch.randn(2, 3, 15)), model
 
 
-def taylor_series_linear_attention():
-    import torch
-    from taylor_series_linear_attention import TaylorSeriesLinearAttn
-    attention = TaylorSeriesLinearAttn(dim=16, dim_head=4, heads=2)
-    return attention(torch.randn(2, 9, 16), mask=torch.ones(2, 9).bool()), attention
-
-
 def lambda_networks():
     import torch
     from lambda_networks import LambdaLayer
@@ -301,8 +294,6 @@ CASES: dict[str, tuple[Callable, tuple[str, ...], str]] = {
     "higher": (higher, ("higher",), "the gradient through three steps of training"),
     "thop": (thop, ("thop",), "the operations and parameters of a convolutional network"),
     "pytorch-tcn": (pytorch_tcn, ("pytorch-tcn",), "a temporal convolutional network with weight norm"),
-    "taylor-series-linear-attention": (taylor_series_linear_attention, (
-        "taylor-series-linear-attention", "rotary-embedding-torch", *_EINOPS), "attention"),
     "lambda-networks": (lambda_networks, ("lambda-networks", *_EINOPS), "a layer"),
     "geotorch": (geotorch, ("geotorch",), "symmetric, skew and spherical weights, by parametrization"),
 }

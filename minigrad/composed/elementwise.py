@@ -279,6 +279,7 @@ def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 
     check_tensors("addcmul", input=input, tensor1=tensor1, tensor2=tensor2)
     refuse("addcmul_cpu_out", "b", input, tensor1, tensor2)
     input, tensor1, tensor2 = promoted(input, tensor1, tensor2)
+    value = value.array.item() if isinstance(value, Variable) else value
     value = value if input.array.dtype.kind == "f" else int(value)
     return input + (tensor1 * tensor2 if value == 1 else value * tensor1 * tensor2)
 
@@ -290,7 +291,7 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 
     if "f" not in kinds(tensor1, tensor2):
         raise RuntimeError("Integer division with addcdiv is not supported: use (input + value * torch.trunc(tensor1 / "
                            "tensor2)).to(input.dtype), or (input + value * tensor1 / tensor2) for a true division")
-    return _addcdiv(*promoted(input, tensor1, tensor2), value)
+    return _addcdiv(*promoted(input, tensor1, tensor2), value.array.item() if isinstance(value, Variable) else value)
 
 
 def _of_two_tensors(name: str, op: Callable, forbidden: str = "", floating: bool = False) -> Callable:

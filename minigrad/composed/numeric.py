@@ -144,6 +144,9 @@ def trapezoid(y: Tensor, x: Tensor | None = None, *, dx: float = 1, dim: int = -
     return _trapezoids(y, x, dx, dim).sum(dim)
 
 
+trapz = trapezoid
+
+
 def cumulative_trapezoid(y: Tensor, x: Tensor | None = None, *, dx: float = 1, dim: int = -1) -> Tensor:
     """The integral up to each element."""
     return _trapezoids(y, x, dx, dim).cumsum(dim)

@@ -154,6 +154,8 @@ def _half_alpha(alpha, *operands) -> float:
 
 
 def _scaled(input, other, alpha):
+    if isinstance(alpha, Variable) and alpha.array.ndim == 0:        # a number, as torch takes it
+        alpha = alpha.array.item()
     factor = check_alpha(alpha, input, other)
     return mul(pair(input, other)[1], factor) if isinstance(other, Variable) else other * alpha
 

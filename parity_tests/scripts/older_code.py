@@ -54,7 +54,7 @@ again = checkpoint["model"].eval()
 print(again, type(again.out), again.steps, checkpoint["best"].requires_grad, checkpoint["args"])
 print(torch.equal(again.out.weight, model.out.weight), checkpoint["optimizer"])
 with torch.serialization.safe_globals([Net]):
-    print(len(torch.serialization.get_safe_globals()))
+    print(Net in torch.serialization.get_safe_globals())
 
 out = torch.empty(3)
 torch.mul(torch.arange(3.0), 2, out=out)
