@@ -128,16 +128,6 @@ def egnn_pytorch():
     return (layer(feats, coors, edges), net(torch.randint(0, 9, (1, 12)), coors)), torch.nn.ModuleList([layer, net])
 
 
-def tab_transformer_pytorch():
-    import torch
-    from tab_transformer_pytorch import FTTransformer, TabTransformer
-    tab = TabTransformer(categories=(4, 3, 5), num_continuous=2, dim=8, dim_out=1, depth=2, heads=2, dim_head=4,
-                         attn_dropout=0.1, ff_dropout=0.1, mlp_hidden_mults=(2, 1))
-    ft = FTTransformer(categories=(4, 3, 5), num_continuous=2, dim=8, dim_out=1, depth=2, heads=2, dim_head=4)
-    which, numbers = torch.randint(0, 3, (6, 3)), torch.randn(6, 2)
-    return (tab(which, numbers), ft(which, numbers)), torch.nn.ModuleList([tab, ft])
-
-
 def info_nce_pytorch():
     import torch
     from info_nce import InfoNCE
@@ -282,8 +272,6 @@ CASES: dict[str, tuple[Callable, tuple[str, ...], str]] = {
     "g-mlp-pytorch": (g_mlp_pytorch, ("g-mlp-pytorch", *_EINOPS), "a causal language model"),
     "siren-pytorch": (siren_pytorch, ("siren-pytorch", *_EINOPS), "a network of sines"),
     "egnn-pytorch": (egnn_pytorch, ("egnn-pytorch", *_EINOPS), "a layer, and a network, of graphs in space"),
-    "tab-transformer-pytorch": (tab_transformer_pytorch, ("tab-transformer-pytorch", "hyper-connections", *_EINOPS),
-                                "two transformers of tables"),
     "info-nce-pytorch": (info_nce_pytorch, ("info-nce-pytorch",), "contrastive losses"),
     "pytorch-metric-learning": (pytorch_metric_learning, ("pytorch-metric-learning",), "eight losses, a miner"),
     "nflows": (nflows, ("nflows",), "a flow of autoregressive affine maps and splines: densities, samples"),
