@@ -67,5 +67,5 @@ def test_other_tokens_void_the_measurement(monkeypatch):
     (["--configs", "huge"], "there are book-124M"), (["--heads", "3"], "divisible"), (["--prompt", "30"], "context"),
     (["--turn", "0"], "--turn must be at least 1"), (["--threads", "0"], "--threads must be at least 1")])
 def test_wrong_arguments_are_named(args, words, monkeypatch):
-    assert words in str(run(monkeypatch, "--new", "9", *args))
+    assert words in str(run(monkeypatch, "--new", "10", *args))
     assert set(CONFIGS) >= {"book-124M", "gpt2"}
