@@ -278,6 +278,7 @@ def test_adam_in_blocks(seed, size):
     whole, cut, strided = ([a.copy() for a in arrays] for _ in range(3))
     strided = [np.asfortranarray(a) for a in strided]
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blas, "FEW", int(rng.choice([1, 1 << 20])))
         patch.setattr(blocks, "BLOCK", 1 << 20)
         adam_step(*whole, **settings)
         adam_step(*strided, **settings)

@@ -33,11 +33,11 @@ def adam_step(g: np.ndarray, p: np.ndarray, m: np.ndarray, v: np.ndarray, larges
 
 def _move(g, p, m, v, largest=None, *, weight: float, beta2: float, eps: float, size: float, sign: int, decay: float,
           shrink: float | None) -> None:
-    t = blas.Vector(np.empty_like(p.array))
+    t = p.empty_like()
     if sign < 0 or shrink is None and decay:
         t.array[...] = g.array
         t.axpby(0.0 if shrink is not None else decay, p, sign)
-        g, t = t, blas.Vector(np.empty_like(p.array))
+        g, t = t, p.empty_like()
     m.axpby(weight, g, 1 - weight)
     np.multiply(g.array, g.array, out=t.array)
     v.axpby(1 - beta2, t, beta2)

@@ -92,18 +92,28 @@ def _axpby(dtype: np.dtype) -> Callable | None:
                      ctypes.c_void_p, int)
 
 
+FEW = 1 << 12               # elements: of fewer, NumPy's three passes take no longer than to find out where they lie
+
+
 class Vector:
     """A contiguous array in one dimension, and where it lies in memory, which BLAS wants to know."""
 
     __slots__ = ("address", "array", "axpby_at")
 
     def __init__(self, array: np.ndarray, address: int | None = None, axpby_at: Callable | None = None):
-        self.array = array
-        self.address = array.ctypes.data if address is None else address
-        self.axpby_at = _axpby(array.dtype) if address is None else axpby_at
+        self.array, self.address, self.axpby_at = array, address, axpby_at
+        if not address and array.size >= FEW:
+            self.address, self.axpby_at = array.ctypes.data, _axpby(array.dtype)
 
     def part(self, start: int, stop: int) -> Vector:
-        return Vector(self.array[start:stop], self.address + start * self.array.itemsize, self.axpby_at)
+        if stop - start == self.array.size:
+            return self
+        part = self.array[start:stop]
+        return Vector(part, self.address and self.address + start * part.itemsize, self.axpby_at)
+
+    def empty_like(self) -> Vector:
+        array = np.empty_like(self.array)
+        return Vector(array, self.address and array.ctypes.data, self.axpby_at)
 
     def axpby(self, a: float, x: Vector, b: float) -> None:
         """self <- a x + b self: one pass over memory, where NumPy needs three. (Of a factor of 0, BLAS does not look
