@@ -25,7 +25,7 @@ from .random import (
 from .tensor import Tensor, is_tensor
 from .composed.metadata import numel
 from .ops.elementwise import (
-    abs, add, cos, exp, log, mul, neg, pow, sigmoid, sign, sin, sqrt, sub, tanh, true_divide,
+    abs, cos, exp, log, mul, neg, pow, sigmoid, sign, sin, sqrt, tanh, true_divide,
 )
 from .ops.special import (
     acos, acosh, asin, asinh, atan, atanh, ceil, cosh, erf, erfc, erfinv, exp2, expm1, floor, frac, log10, log1p, log2,
@@ -36,11 +36,11 @@ from .ops.logic import (
     isinf, isnan, le, logical_and, logical_not, logical_or, logical_xor, lt, ne,
 )
 from .composed.elementwise import (
-    absolute, addcdiv, addcmul, allclose, arccos, arccosh, arcsin, arcsinh, arctan, arctan2, arctanh, atan2, clamp,
-    clamp_max, clamp_min, clip, deg2rad, div, divide, equal, fix, float_power, floor_divide, fmax, fmin, fmod,
-    greater, greater_equal, hypot, isclose, isneginf, isposinf, lerp, less, less_equal, logaddexp, logaddexp2,
-    logit, masked_fill, maximum, minimum, multiply, nan_to_num, negative, not_equal, positive, rad2deg, relu,
-    remainder, rsub, square, subtract, xlogy,
+    absolute, add, addcdiv, addcmul, allclose, arccos, arccosh, arcsin, arcsinh, arctan, arctan2, arctanh, atan2, clamp,
+    clamp_max, clamp_min, clip, deg2rad, div, divide, equal, fix, float_power, floor_divide, fmax, fmin, fmod, greater,
+    greater_equal, hypot, isclose, isneginf, isposinf, lerp, less, less_equal, logaddexp, logaddexp2, logit,
+    masked_fill, maximum, minimum, multiply, nan_to_num, negative, not_equal, positive, rad2deg, relu, remainder, rsub,
+    square, sub, subtract, xlogy,
 )
 from .composed.reduce import (
     all, amax, amin, aminmax, any, argmax, argmin, argsort, bincount, bucketize, count_nonzero, cummax, cummin,

@@ -12,10 +12,11 @@ from .. import dtypes
 from ..graph import Tensor, Variable, elementwise, new_tensor
 from ..names import composite, named
 from ..ops.elementwise import (
+    _add,
     _maximum,
+    _sub,
     _where,
     abs,
-    add,
     cos,
     exp,
     log,
@@ -26,7 +27,6 @@ from ..ops.elementwise import (
     sign,
     sin,
     sqrt,
-    sub,
     tanh,
     true_divide,
     where,
@@ -58,11 +58,15 @@ from ..ops.promotion import (
     as_number,
     as_scalar,
     cast,
+    check_alpha,
+    check_difference,
     check_same_size,
     kinds,
     one_tensor,
+    pair,
     promoted,
     refuse,
+    scale_first,
     to_floating,
 )
 from ..ops.special import (
@@ -186,6 +190,43 @@ def _rsub_tensor(input, other, alpha):
 @composite("RsubBackward1")
 def _rsub_number(input, other, alpha):
     return sub(other, input, alpha=alpha)
+
+
+@elementwise("Add", input=lambda g, alpha: g, other=lambda g, alpha: g * alpha)
+def _add_scaled(input, other, alpha):
+    """In float16, rounded once. (torch rounds the product, too, of those last elements that fill no vector.)"""
+    return (input.astype(np.float32) + other.astype(np.float32) * np.float32(alpha)).astype(np.float16)
+
+
+@elementwise("Sub", input=lambda g, alpha: g, other=lambda g, alpha: g * -alpha)
+def _sub_scaled(input, other, alpha):
+    return _add_scaled(input, other, -alpha)
+
+
+def add(input, other, *last, alpha: int | float = 1):
+    """input + alpha * other."""
+    if last:
+        other, alpha = scale_first("add", other, *last)
+    return _sum(_add, _add_scaled, input, other, alpha)
+
+
+def sub(input, other, *last, alpha: int | float = 1):
+    """input - alpha * other."""
+    if last:
+        other, alpha = scale_first("sub", other, *last)
+    check_difference(input, other)
+    return _sum(_sub, _sub_scaled, input, other, alpha)
+
+
+def _sum(plain: Callable, of_halves: Callable, input, other, alpha):
+    if alpha == 1 and alpha is not True:
+        return plain(*pair(input, other))
+    if isinstance(alpha, Variable) and alpha.array.ndim == 0:        # a number, as torch takes it
+        alpha = alpha.array.item()
+    factor = check_alpha(alpha, input, other)
+    if all(isinstance(x, Variable) and x.array.dtype.char == "e" for x in (input, other)):
+        return of_halves(*pair(input, other), float(as_scalar(factor, np.dtype(np.float16))))
+    return plain(*pair(input, mul(pair(input, other)[1], factor) if isinstance(other, Variable) else other * alpha))
 
 
 def rsub(input: Tensor, other: Tensor | Number, *, alpha: Number = 1) -> Tensor:

@@ -14,7 +14,6 @@ from ..graph import Variable, elementwise, primitive
 from .fused import pointwise, zeros_like
 from .promotion import (
     as_scalar,
-    check_alpha,
     check_choice,
     check_difference,
     check_same_size,
@@ -23,7 +22,6 @@ from .promotion import (
     pair,
     promoted,
     refuse,
-    scale_first,
     to_floating,
 )
 
@@ -115,49 +113,13 @@ def _div(input, other):
     return np.true_divide(input, other) if type(other) is not float else by_number(np.true_divide, input, other)
 
 
-@elementwise("Add", input=lambda g, alpha: g, other=lambda g, alpha: g * alpha)
-def _add_scaled(input, other, alpha):
-    """In float16, rounded once. (torch rounds the product, too, of those last elements that fill no vector.)"""
-    return (input.astype(np.float32) + other.astype(np.float32) * np.float32(alpha)).astype(np.float16)
+def add(input, other):
+    return _add(*pair(input, other))
 
 
-@elementwise("Sub", input=lambda g, alpha: g, other=lambda g, alpha: g * -alpha)
-def _sub_scaled(input, other, alpha):
-    return _add_scaled(input, other, -alpha)
-
-
-def add(input, other, *last, alpha: int | float = 1):
-    """input + alpha * other."""
-    if last:
-        other, alpha = scale_first("add", other, *last)
-    if alpha != 1 and _are_halves(input, other):
-        return _add_scaled(*pair(input, other), _half_alpha(alpha, input, other))
-    return _add(*pair(input, other if alpha == 1 and alpha is not True else _scaled(input, other, alpha)))
-
-
-def sub(input, other, *last, alpha: int | float = 1):
-    """input - alpha * other."""
-    if last:
-        other, alpha = scale_first("sub", other, *last)
+def sub(input, other):
     check_difference(input, other)
-    if alpha != 1 and _are_halves(input, other):
-        return _sub_scaled(*pair(input, other), _half_alpha(alpha, input, other))
-    return _sub(*pair(input, other if alpha == 1 and alpha is not True else _scaled(input, other, alpha)))
-
-
-def _are_halves(*operands) -> bool:
-    return all(isinstance(x, Variable) and x.array.dtype.char == "e" for x in operands)
-
-
-def _half_alpha(alpha, *operands) -> float:
-    return float(as_scalar(check_alpha(alpha, *operands), np.dtype(np.float16)))
-
-
-def _scaled(input, other, alpha):
-    if isinstance(alpha, Variable) and alpha.array.ndim == 0:        # a number, as torch takes it
-        alpha = alpha.array.item()
-    factor = check_alpha(alpha, input, other)
-    return mul(pair(input, other)[1], factor) if isinstance(other, Variable) else other * alpha
+    return _sub(*pair(input, other))
 
 
 def mul(input, other):
