@@ -33,7 +33,7 @@ CONFIGS: dict[str, tuple[GPT2Config, int]] = {                # and the batch si
     "book": (GPT2Config(context_length=256, drop_rate=0.0), 2),
 }
 BARS = {"char": (1.00, 0.40), "small": (0.95, 0.70), "book": (0.90, 0.85)}      # ratios to torch: time, memory
-STEPS = {"char": 10, "small": 2, "book": 1}                   # steps a turn
+STEPS = {"char": 20, "small": 5, "book": 3}       # steps a turn: the first may find its memory reclaimed
 
 
 def cores() -> int:
