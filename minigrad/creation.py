@@ -165,7 +165,15 @@ def ints(name: str, argument: str, given: tuple, by_name: Ints | None = None) ->
         given = given[0]
     elif not given and argument:
         raise TypeError(f'{name}() missing 1 required positional arguments: "{argument}"')
-    return tuple([n if type(n) is int else as_int(name, argument, n) for n in given])
+    return int_tuple(name, argument, given)
+
+
+def int_tuple(name: str, argument: str, given: Sequence) -> tuple[int, ...]:
+    """A sequence of integers, which have 64 bits in torch."""
+    try:
+        return tuple([n if type(n) is int and -2**63 <= n < 2**63 else as_int(name, argument, n) for n in given])
+    except ValueError as error:
+        raise TypeError(f"{name}(): argument '{argument}' failed to unpack an object with error \"{error}\"") from None
 
 
 def as_int(name: str, argument: str, n) -> int:
@@ -175,15 +183,12 @@ def as_int(name: str, argument: str, n) -> int:
         raise TypeError(f"{name}(): argument '{argument}' must be tuple of ints, but found element of type "
                         f"{type(n).__name__}") from None
     if not -2**63 <= n < 2**63:
-        raise ValueError("Overflow when unpacking long long")
+        raise ValueError(f"Overflow when unpacking long long: {n}")
     return n
 
 
 def _allocated(name: str, make: Callable, size: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """Memory from NumPy, and torch's errors where there is not that much."""
-    for place, n in enumerate(size, 1):
-        if n >= 2**63:
-            raise TypeError(f"{name}(): argument 'size' failed to unpack the object at pos {place}: {n} is too large")
     try:
         return make(size, dtype)
     except (MemoryError, ValueError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import warnings
 from collections.abc import Callable, Iterator
@@ -135,6 +136,12 @@ def test_forward(row: Row, data: st.DataObject) -> None:
     ("searchsorted", ((torch.tensor([False, True]), torch.zeros(0, dtype=torch.bool)), {})),
     ("take", ((torch.tensor([2.0, 0.5, 1.0])[::2], torch.tensor(1)), {})),
     ("sub", ((torch.tensor(0.5), torch.tensor(2**63 - 2)), {"alpha": 2})),            # which overflows in int64
+    *(("nn.functional.hardtanh", ((torch.tensor([-3.0, 1.0, 3.0], dtype=dtype), *bounds), {})) for dtype, bounds in (
+        (torch.float32, (math.nan, 1)), (torch.float64, (1, math.nan)), (torch.float16, (-1, 1e5)),
+        (torch.int32, (-math.inf, 1)), (torch.int8, (-200, 1)))),
+    *(("nn.functional.threshold", ((torch.tensor([1, 2], dtype=dtype), *numbers), {})) for dtype, numbers in (
+        (torch.float16, (1e5, 1)), (torch.float16, (1, 1e5)), (torch.int8, (-200, 1)))),
+    *((name, ((torch.ones(3), (2**63,)), {})) for name in ("view", "reshape", "expand", "permute")),
     ("nn.functional.pad", ((torch.ones(1, 2, 2, dtype=torch.bool), (0, 0)), {"mode": "reflect"})),
     ("nn.functional.pad", ((torch.ones(1, 2, 1), (-1, 0)), {"mode": "reflect"})),
     ("nn.functional.pad", ((torch.ones(2, 0, 3), (1, 0)), {"mode": "replicate"})),

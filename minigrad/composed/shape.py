@@ -18,6 +18,7 @@ from ..creation import (
     channels_last,
     channels_last_3d,
     contiguous_format,
+    int_tuple,
     ints,
     memory_order,
     preserve_format,
@@ -56,7 +57,7 @@ def _tuple(name: str, argument: str, value) -> tuple[int, ...]:
     """The integers of an argument that must be a sequence, as in torch.reshape(x, (2, 3))."""
     if not isinstance(value, tuple | list) and (not isinstance(value, Sequence) or isinstance(value, str)):
         raise TypeError(f"{name}(): argument '{argument}' must be tuple of ints, not {type(value).__name__}")
-    return tuple([n if type(n) is int else as_int(name, argument, n) for n in value])
+    return int_tuple(name, argument, value)
 
 
 def _spread(op: Callable, argument: str) -> Callable:

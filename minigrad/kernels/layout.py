@@ -59,8 +59,10 @@ def empty_in(order: Sequence[int], shape: Sequence[int], dtype: np.dtype) -> np.
 def arranged(value: np.ndarray, operands: Sequence) -> np.ndarray:
     """The result of an elementwise op of these operands (what is not an array has no say), where torch would have put
     it."""
+    shape = value.shape                       # the flags say nothing of sides of 1, whose strides count in broadcasting
     if value.ndim < 2 or value.flags.c_contiguous and all(
-            x.flags.c_contiguous for x in operands if isinstance(x, np.ndarray)):
+            x.flags.c_contiguous and (x.shape == shape or 1 not in shape or 1 not in x.shape)
+            for x in operands if isinstance(x, np.ndarray)):
         return value
     out = empty_for(value.shape, value.dtype, *[x for x in operands if isinstance(x, np.ndarray)])
     if all(a == b or n == 1 for a, b, n in zip(out.strides, value.strides, value.shape)):

@@ -19,6 +19,7 @@ from ...ops.elementwise import mul, pow, sigmoid, tanh, where
 from ...ops.elementwise import relu as _relu
 from ...ops.fused import fused
 from ...ops.logic import check_tensors
+from ...ops.promotion import as_scalar
 from ...ops.special import erf, expm1
 from .common import kernel, require_floating
 
@@ -50,9 +51,10 @@ def relu_(input: Tensor) -> Tensor:
 
 @kernel("Hardtanh")
 def _hardtanh(input, min_val, max_val):
-    """The gradient is zero on the bounds, too, as torch's is."""
+    """The gradient is zero on the bounds, too, as torch's is. A bound that is NaN makes everything NaN."""
     passing = where((input <= min_val) | (input >= max_val), input.detach(), input)
-    return where(input < min_val, min_val, where(input > max_val, max_val, passing))
+    cut = where(input < min_val, min_val, where(input > max_val, max_val, passing))
+    return cut if min_val <= max_val else cut + math.nan
 
 
 def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
@@ -61,12 +63,12 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace
     if min_val > max_val:
         raise ValueError("min_val cannot be greater than max_val")
     dtype = input.array.dtype
+    low, high = (as_scalar(x, dtype if dtype.kind == "f" else np.dtype(np.int64)).item() for x in (min_val, max_val))
     if dtype.kind == "b":
         raise RuntimeError("Bool inputs not supported for hardtanh")
     if dtype.kind == "u" and (min_val < 0 or max_val < 0):
         raise RuntimeError("cannot do hardtanh on an unsigned type with negative limits")
-    number = float if dtype.kind == "f" else int
-    return (_hardtanh.in_place if inplace else _hardtanh)(input, number(min_val), number(max_val))
+    return (_hardtanh.in_place if inplace else _hardtanh)(input, low, high)
 
 
 def hardtanh_(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
@@ -109,8 +111,9 @@ def threshold(input: Tensor, threshold: float, value: float, inplace: bool = Fal
     check_tensors("threshold", input=input)
     if input.array.dtype.kind == "b":
         require_floating("threshold", "threshold_cpu", input)
-    number = float if input.array.dtype.kind == "f" else int
-    return (_threshold.in_place if inplace else _threshold)(input, number(threshold), number(value))
+    dtype = input.array.dtype
+    bound = as_scalar(threshold, np.dtype(np.float32) if dtype == np.float16 else dtype).item()
+    return (_threshold.in_place if inplace else _threshold)(input, bound, as_scalar(value, dtype).item())
 
 
 # ---- exponential units ------------------------------------------------------------------------------------------

@@ -100,8 +100,9 @@ def _check_classes(input, target, weight) -> tuple[int, int]:
 
 
 def _labels(target, classes: int, ignore_index: int) -> tuple[np.ndarray, np.ndarray]:
-    """The class indices, with 0 in the place of those to ignore, and where there is none to ignore."""
-    labels = target.array.astype(np.int64)
+    """The class indices, with 0 in the place of those to ignore, and where there is none to ignore. They lie in C's
+    order, as torch's losses do, whatever the target's."""
+    labels = target.array.astype(np.int64, order="C")
     kept = labels != ignore_index
     out = kept & ((labels < 0) | (labels >= classes))
     if out.any():

@@ -10,6 +10,7 @@ import numpy as np
 from ... import dtypes
 from ...composed.shape import contiguous, reshape
 from ...graph import Tensor, Variable
+from ...kernels.layout import empty_for
 from ...kernels.norm import standardise, standardise_backward
 from ...modes import no_grad
 from ...names import named
@@ -126,7 +127,11 @@ def rms_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | No
         x = x * weight
     if dtype == np.float16:
         return cast(x, dtype)
-    return x if np.empty_like(input.array).flags.c_contiguous else named(x, "Clone")     # where torch's product is not
+    if input.array.flags.c_contiguous:
+        return x
+    shape = input.array.shape                 # torch makes its product of input and 1 / rms contiguous: a copy, or not
+    rms = np.empty(shape[:dims[0]] + (1,) * len(dims))
+    return x if empty_for(shape, dtype, input.array, rms).flags.c_contiguous else named(x, "Clone")
 
 
 @kernel("NativeGroupNorm")
