@@ -70,6 +70,8 @@ LAYERS = [
     (lambda n: n.BatchNorm1d(4), (5, 4)),
     (lambda n: n.BatchNorm2d(4, momentum=None), (3, 4, 5, 6)),
     (lambda n: n.BatchNorm3d(2, affine=False, track_running_stats=False), (3, 2, 2, 3, 2)),
+    (lambda n: n.SyncBatchNorm(4), (3, 4, 2)),
+    (lambda n: n.SyncBatchNorm.convert_sync_batchnorm(n.Sequential(n.Conv2d(4, 4, 1), n.BatchNorm2d(4))), (3, 4, 2, 2)),
     (lambda n: n.InstanceNorm1d(4), (3, 4, 5)),
     (lambda n: n.InstanceNorm2d(4, affine=True, track_running_stats=True), (3, 4, 5, 6)),
     (lambda n: n.LocalResponseNorm(3, alpha=0.1), (2, 5, 4, 4)),

@@ -7,6 +7,7 @@ import numpy as np
 from ...creation import ones, zeros
 from ...graph import Tensor, new_tensor
 from .. import functional as F
+from .module import Module
 from .normalization import _Affine
 
 
@@ -81,3 +82,31 @@ class BatchNorm3d(_BatchNorm):
     """Of (N, C, D, H, W)."""
 
     _dims = (5,)
+
+
+class SyncBatchNorm(_BatchNorm):
+    """Of (N, C, ...), over the batches of all processes: here there is one, and so it is batch norm."""
+
+    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = True,
+                 track_running_stats: bool = True, process_group: object = None, device=None, dtype=None, *,
+                 bias: bool = True):
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
+        self.process_group = process_group
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        if input.dim() < 2:
+            raise ValueError(f"expected at least 2D input (got {input.dim()}D input)")
+
+    @classmethod
+    def convert_sync_batchnorm(cls, module: Module, process_group: object = None) -> Module:
+        """The module with every batch norm in it replaced by one of these, which keeps its parameters and buffers."""
+        out = module
+        if isinstance(module, _BatchNorm):
+            out = cls(module.num_features, module.eps, module.momentum, module.affine, module.track_running_stats,
+                      process_group)
+            out.training = module.training
+            for kept in ("_parameters", "_buffers"):
+                getattr(out, kept).update(getattr(module, kept))
+        for name, child in list(module.named_children()):
+            out.add_module(name, cls.convert_sync_batchnorm(child, process_group))
+        return out
