@@ -51,12 +51,12 @@ from .composed.reduce import (
 from .composed import return_types
 from .composed.out import into as _into
 from .composed.shape import (
-    adjoint, atleast_1d, atleast_2d, atleast_3d, block_diag, broadcast_shapes, broadcast_tensors, broadcast_to,
-    cartesian_prod, cat, chunk, clone, column_stack, combinations, concat, concatenate, diag, diag_embed, diagflat,
-    diagonal, dsplit, dstack, flatten, flip, fliplr, flipud, hsplit, hstack, meshgrid, moveaxis, movedim, narrow,
-    permute, ravel, repeat_interleave, reshape, roll, rot90, row_stack, select, split, split_with_sizes, squeeze,
-    stack, swapaxes, swapdims, t, tensor_split, tile, transpose, tril, triu, unbind, unflatten, unsqueeze, vsplit,
-    vstack,
+    adjoint, as_strided, atleast_1d, atleast_2d, atleast_3d, block_diag, broadcast_shapes, broadcast_tensors,
+    broadcast_to, cartesian_prod, cat, chunk, clone, column_stack, combinations, concat, concatenate, diag,
+    diag_embed, diagflat, diagonal, dsplit, dstack, flatten, flip, fliplr, flipud, hsplit, hstack, meshgrid,
+    moveaxis, movedim, narrow, permute, ravel, repeat_interleave, reshape, roll, rot90, row_stack, select, split,
+    split_with_sizes, squeeze, stack, swapaxes, swapdims, t, tensor_split, tile, transpose, tril, triu, unbind,
+    unflatten, unsqueeze, vsplit, vstack,
 )
 from .composed.index import (
     argwhere, diagonal_scatter, gather, index_add, index_copy, index_fill, index_put, index_put_, index_select,

@@ -433,7 +433,10 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
         warnings.warn("The given NumPy array is not writable, and writing to this tensor will fail. You may want to "
                       "copy the array to protect its data or make it writable before converting it to a tensor.",
                       stacklevel=2)
-    return wrap(_check_array(ndarray))
+    array = _check_array(ndarray)
+    if isinstance(array.base, np.ndarray):           # as in torch, the tensor's storage is the array, and no more
+        array = np.asarray(memoryview(array))
+    return wrap(array)
 
 
 def _check_array(array: np.ndarray) -> np.ndarray:

@@ -34,7 +34,8 @@ def check_inplace(t: Tensor, constant: bool = False) -> None:
 
 
 def check_memory(t: Tensor) -> None:
-    if t.array.size and any(n > 1 and s == 0 for n, s in zip(t.array.shape, t.array.strides, strict=True)):
+    if t.array.size and (any(n > 1 and s == 0 for n, s in zip(t.array.shape, t.array.strides, strict=True))
+                         or t._view is not None and t._view.kind == "overlapping"):
         raise RuntimeError("unsupported operation: more than one element of the written-to tensor refers to a single "
                            "memory location. Please clone() the tensor before performing the operation.")
 
@@ -45,12 +46,12 @@ def check_overlap(t: Tensor, source: Tensor) -> None:
     a, b = t.array, source.array
     if a is b or not a.size or not b.size or not np.may_share_memory(a, b):
         return
-    if _is_dense(a) and _is_dense(b) and (a.ctypes.data, a.strides, a.shape) != (b.ctypes.data, b.strides, b.shape):
+    if is_dense(a) and is_dense(b) and (a.ctypes.data, a.strides, a.shape) != (b.ctypes.data, b.strides, b.shape):
         raise RuntimeError("unsupported operation: some elements of the input tensor and the written-to tensor refer "
                            "to a single memory location. Please clone() the tensor before performing the operation.")
 
 
-def _is_dense(a: np.ndarray) -> bool:
+def is_dense(a: np.ndarray) -> bool:
     """Whether the elements fill a block of memory, in some order of the dimensions."""
     step = a.itemsize
     for stride, n in sorted((s, n) for s, n in zip(a.strides, a.shape, strict=True) if n != 1):
@@ -73,6 +74,10 @@ def check_kind(t: Tensor, view: View, what: str) -> None:
             f"A view that an autograd.Function returned (of its input, or the input itself) {what}. The history that "
             "this would give it leaves out the Function's backward, and so its gradient would be wrong. Return a clone "
             "of it from the Function, or clone it before the write.")
+    if view.kind == "outside":
+        raise RuntimeError(
+            f"A view that as_strided took {what}. It reaches memory that its base does not hold, whose history is not "
+            "known. Take it from a tensor that holds all of it, or from a clone.")
     if view.kind == "no_grad":
         raise RuntimeError(
             f"A view was created in no_grad mode {what} with grad mode enabled. Given that this use case is ambiguous "

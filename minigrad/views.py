@@ -14,6 +14,7 @@ import numpy as np
 
 from . import dtypes
 from .graph import Node, Tensor, Variable, new_tensor, next_sequence, pack_saved, primitive, record, tensor_with_edge
+from .kernels.layout import owner
 from .modes import enable_grad, mode
 from .names import renamed
 from .refusals import check_inplace, check_kind, check_view
@@ -24,8 +25,8 @@ class View:
 
     After an in-place write through any of its views, a base has a new history, and every view of it gets a new one
     when it is next asked for: that of the same steps from the base. `kind` is None where that is all; else why it may
-    not be: "no_grad" or "inference", where the view was taken, "function" if an autograd.Function returned it, or its
-    place among the results of one op."""
+    not be: "no_grad" or "inference", where the view was taken, "function" if an autograd.Function returned it,
+    "window", "overlapping" or "outside" if as_strided did (see there), or its place among the results of one op."""
 
     __slots__ = ("base", "kind", "layout", "seen", "steps")
 
@@ -87,15 +88,15 @@ def mark_view(out: Tensor, source: Tensor, op: Callable, args: Sequence) -> None
     """Make `out` a view of what `source` views, if NumPy did share the memory (a reshape may have copied)."""
     array, memory = out.array, source.array
     if array.base is not (memory if memory.base is None else memory.base) and array is not memory and array.size \
-            and not np.may_share_memory(array, memory):
+            and not np.may_share_memory(array, memory) and owner(array) is not owner(memory):
         return
     out._counter = counter = source._counter
     base, steps, kind, view = source, (), None, source._view
     if view is not None:
         base, steps, kind = view.base, view.steps, view.kind
         kind = 0 if isinstance(kind, int) else kind
-    if kind is None:
-        kind = "inference" if mode.inference else None if mode.grad else "no_grad"
+    if kind in (None, "window"):
+        kind = "inference" if mode.inference else kind if mode.grad else "no_grad"
     out._view = View(base, (steps, op, args), counter and counter[0], kind)
 
 
@@ -122,6 +123,8 @@ def assign(t: Tensor, compute: Callable[[], Tensor], write: Callable, constant: 
 
     `write(base, value, steps)` is the primitive that replaces a view's elements; it becomes the base's history."""
     check_inplace(t, constant)
+    if t._view is not None and t._view.kind == "window" and mode.grad:
+        t._view.renew(t)
     mark, pack = next_sequence(), mode.pack
     mode.pack = None                         # what is saved is packed when it is sure to stay: in _keep_old_values
     try:

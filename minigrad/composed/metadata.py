@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from .. import creation, dtypes
 from ..graph import Variable
+from ..kernels.layout import owner
 from ..refusals import tensor_not
 from ..size import Size
 from . import reduce
@@ -80,10 +79,7 @@ class Methods:
         return self.array.ctypes.data
 
     def storage_offset(self) -> int:
-        memory = self.array
-        while isinstance(memory.base, np.ndarray):
-            memory = memory.base
-        return (self.array.ctypes.data - memory.ctypes.data) // self.array.itemsize
+        return (self.array.ctypes.data - owner(self.array).ctypes.data) // self.array.itemsize
 
     def get_device(self) -> int:
         return -1

@@ -24,11 +24,13 @@ from ..creation import (
     preserve_format,
 )
 from ..graph import Tensor, Variable, new_tensor
+from ..kernels.layout import flat, owner
 from ..modes import mode
 from ..names import composite, named
 from ..ops import shape as ops
 from ..ops.elementwise import _where
 from ..ops.index import index_at
+from ..ops.memory import places, strided_view
 from ..ops.promotion import cast
 from ..ops.reduce import dim_of, dims_of
 from ..ops.shape import (
@@ -45,7 +47,7 @@ from ..ops.shape import (
     write,
 )
 from ..ops.shape import clone as copied
-from ..refusals import check_inplace, is_torchs, tensor_not
+from ..refusals import check_inplace, is_dense, is_torchs, tensor_not
 from ..size import Size
 from ..views import mark_multiple
 from .inplace import inplace
@@ -846,6 +848,45 @@ def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
     return windows(input, dim, index(size), index(step))
 
 
+def as_strided(input: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None) -> Tensor:
+    """Any window onto the memory that the input lies in: a view."""
+    require_tensor("as_strided", input)
+    size, stride = _tuple("as_strided", "size", size), _tuple("as_strided", "stride", stride)
+    own = input.storage_offset()
+    offset = own if storage_offset is None else as_int("as_strided", "storage_offset", storage_offset)
+    if len(size) != len(stride):
+        raise RuntimeError(f"mismatch in length of strides and shape: {list(stride)} and {list(size)}")
+    if min(stride, default=0) < 0:
+        raise RuntimeError("as_strided: Negative strides are not supported at the moment, got strides: "
+                           f"{list(stride)}")
+    if min(size, default=0) < 0:
+        raise RuntimeError(f"as_strided: sizes must not be negative, got {list(size)}")
+    if offset < 0:
+        raise RuntimeError(f"Tensor: invalid storage offset {offset}")
+    memory, item = flat(owner(input.array)).nbytes, input.array.itemsize
+    needed = (offset + sum((n - 1) * step for n, step in zip(size, stride)) + 1) * item
+    if 0 not in size and needed > memory:
+        raise RuntimeError(f"setStorage: sizes {list(size)}, strides {list(stride)}, storage offset {offset}, and "
+                           f"itemsize {item} requiring a storage size of {needed} are out of bounds for storage of "
+                           f"size {memory}")
+    out = strided_view(input, size, stride, offset - own, input.stride())
+    view = out._view
+    if view is not None and out.array.size:
+        # Of the input, the gradient goes to what the input holds. A write in place is part of the base's history, and
+        # reaches all that the base holds: so to write, the window is taken from the base itself.
+        base, skip = view.base, offset - view.base.storage_offset()
+        view.steps = (), strided_view, (size, stride, skip, base.stride())
+        if not is_dense(base.array) or skip < 0 or needed // item - offset + skip > base.array.size:
+            view.kind = "outside"
+        elif view.kind in (None, "no_grad", "overlapping", "window"):
+            shown = places(size, stride)
+            if np.unique(shown).size < shown.size:
+                view.kind = "overlapping"
+            elif view.kind != "no_grad":
+                view.kind = "window"
+    return out
+
+
 # ---- mirrored, rolled, rotated ----------------------------------------------------------------------------------
 
 def flip(input: Tensor, dims: Sequence[int]) -> Tensor:
@@ -1026,6 +1067,7 @@ class Methods:
     repeat, tile, repeat_interleave = repeat, _spread(tile, "dims"), _repeat_interleave
     split, split_with_sizes, chunk, tensor_split = _split, split_with_sizes, chunk, tensor_split
     hsplit, vsplit, dsplit, unbind, narrow, select = hsplit, vsplit, dsplit, unbind, narrow, select
+    as_strided, as_strided_ = as_strided, _reshaped(as_strided)
     unfold, flip, fliplr, flipud, roll, rot90 = unfold, _spread(flip, "dims"), fliplr, flipud, roll, rot90
     diagonal, diag, diag_embed, diagflat, tril, triu = diagonal, diag, diag_embed, diagflat, tril, triu
     is_contiguous, contiguous, clone = is_contiguous, contiguous, clone

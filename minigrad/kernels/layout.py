@@ -10,6 +10,23 @@ from collections.abc import Sequence
 import numpy as np
 
 
+def owner(array: np.ndarray) -> np.ndarray:
+    """The array whose memory `array` looks at: the one that is not itself a view of an array."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
+
+
+def flat(root: np.ndarray) -> np.ndarray:
+    """All the memory under `root`, whatever the order of its axes, as one flat array that shares it."""
+    dense = root.transpose(sorted(range(root.ndim), key=lambda d: -root.strides[d]))
+    if dense.flags.c_contiguous:
+        return dense.reshape(-1)
+    lowest = root[tuple(slice(None, None, -1 if step < 0 else 1) for step in root.strides)]
+    low, high = np.lib.array_utils.byte_bounds(root)
+    return np.lib.stride_tricks.as_strided(lowest, ((high - low) // root.itemsize,), (root.itemsize,))
+
+
 def dims_by_stride(shape: Sequence[int], steps: Sequence[Sequence[int]]) -> list[int]:
     """The dimensions, outermost first, for operands with these strides, of which 0 says nothing: the first operand
     that tells two dimensions apart decides. Not all pairs can be told apart, so the order depends on how one sorts: by

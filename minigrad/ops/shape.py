@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from ..graph import Variable, primitive
-from ..kernels.layout import copied
+from ..kernels.layout import copied, flat, owner
 from ..names import composite
 from ..views import take_view, view_primitive
 
@@ -46,7 +45,7 @@ def strided(array: np.ndarray, shape, strides) -> np.ndarray:
     while not memory.flags.c_contiguous:
         memory = memory.base
         if not isinstance(memory, np.ndarray):
-            return as_strided(array, shape, strides)
+            memory = flat(owner(array))
     skip = address(array) - address(memory) if memory is not array else 0
     return np.ndarray(shape, array.dtype, memory, skip, strides)
 

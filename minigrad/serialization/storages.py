@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import dtypes
+from ..kernels.layout import flat, owner
 
 BY_NAME = {f"{d.tensor_type}Storage": d for d in dtypes.ALL}        # torch.FloatStorage, torch.LongStorage, ...
 
@@ -79,7 +80,7 @@ class Storages:
     def place(self, array: np.ndarray) -> tuple[Window, Storage]:
         """Where `array` lies. As in torch, all the memory that it is a view of will be written, not only its part."""
         item = array.itemsize
-        root = _root(array)
+        root = owner(array)
         low, high = np.lib.array_utils.byte_bounds(root)
         distances = (array.ctypes.data - low, high - low, *array.strides)
         if array.size == 0 or any(n < 0 or n % item for n in distances):
@@ -89,25 +90,9 @@ class Storages:
         d = dtypes.of(array.dtype)
         index = self._index.setdefault((low, high), len(self.blocks))
         if index == len(self.blocks):
-            self.blocks.append(Storage(d, _flat(root).view(array.dtype)))
+            self.blocks.append(Storage(d, flat(root).view(array.dtype)))
         elif self.blocks[index].dtype is not d:
             raise RuntimeError("Cannot save multiple tensors or storages that view the same data as different types: "
                                f"{self.blocks[index].dtype} and {d}. Clone one of them.")
         stride = tuple(step // item for step in array.strides)
         return Window(index, (array.ctypes.data - low) // item, array.shape, stride), self.blocks[index]
-
-
-def _root(array: np.ndarray) -> np.ndarray:
-    """The array whose memory `array` looks at: the one that is not itself a view of an array."""
-    while isinstance(array.base, np.ndarray):
-        array = array.base
-    return array
-
-
-def _flat(root: np.ndarray) -> np.ndarray:
-    """All the memory under `root`, whatever the order of its axes, as one flat array that shares it."""
-    if root.flags.c_contiguous:
-        return root.reshape(-1)
-    lowest = root[tuple(slice(None, None, -1 if step < 0 else 1) for step in root.strides)]
-    low, high = np.lib.array_utils.byte_bounds(root)
-    return np.lib.stride_tricks.as_strided(lowest, ((high - low) // root.itemsize,), (root.itemsize,))
