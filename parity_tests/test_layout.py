@@ -73,6 +73,8 @@ def test_strides(row: Row, data: st.DataObject) -> None:
 @pytest.mark.parametrize(("name", "call"), [
     ("eq", ((torch.ones(2, 1).T, torch.ones(1, 1, 2).permute(2, 1, 0)), {})),            # C's order, but for sides of 1
     ("nn.functional.nll_loss", ((torch.ones(2, 3, 2), torch.zeros(2, 2).long().T), {"reduction": "none"})),
+    ("nn.functional.huber_loss", ((torch.ones(1, 2, 2).expand(2, 2, 2), torch.ones(2, 2, 2).transpose(0, 1)),
+                                  {"reduction": "none"})),
 ], ids=lambda x: x if isinstance(x, str) else "")
 def test_strides_of_corners(name: str, call: tuple) -> None:
     assert not differences(next(row for row in ROWS if row.name == name), call)

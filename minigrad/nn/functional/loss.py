@@ -430,6 +430,8 @@ def smooth_l1_loss(input: Tensor, target: Tensor, size_average: bool | None = No
 
 @kernel("HuberLoss")
 def _huber(input, target, delta, reduction):
+    if 0 in input.array.strides:              # the losses lie as a copy of the input would, which is not expanded
+        input = input.clone()
     difference = sub(input, target)
     size = abs(difference)
     return reduced(where(size < delta, 0.5 * (difference * difference), delta * (size - 0.5 * delta)), reduction)
