@@ -127,7 +127,9 @@ def test_what_is_refused() -> None:
 def test_a_view_of_an_array_begins_with_the_array() -> None:
     for engine in minigrad, torch:
         t = engine.from_numpy(np.arange(8.0)[2:6])
-        assert t.storage_offset() == 0
+        assert t.storage_offset() == 0 and t.untyped_storage().nbytes() == 32
         assert t.as_strided((2, 2), (1, 2), 0).tolist() == [[2.0, 4.0], [3.0, 5.0]]
         with pytest.raises(RuntimeError, match="out of bounds"):
             t.as_strided((5,), (1,))
+        columns = engine.from_numpy(np.arange(12.0).reshape(3, 4)[:, 1:3])
+        assert columns.untyped_storage().nbytes() == 80 and columns.as_strided((10,), (1,))[3] == 4

@@ -170,6 +170,13 @@ def test_the_pytest_plugin(script, tmp_path):
     assert done.returncode == 0 and "1 passed" in done.stdout
 
 
+def test_the_pytest_plugin_comes_first_or_refuses(script, tmp_path):
+    script("__version__ = '2.0'\n", "torch.py")
+    done = run("-p", "torch", "-p", "minigrad.pytest_plugin", "-q", cwd=tmp_path, python=("-m", "pytest"))
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert done.stderr.startswith("ERROR: torch 2.0 is loaded in this process already") and "Trace" not in done.stderr
+
+
 def test_the_notebook_extension():
     assert printed("""
         import minigrad

@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import dtypes
 from ..graph import Tensor, Variable, new_tensor, primitive
-from ..kernels.layout import owner
+from ..kernels.layout import flat, owner
 from ..names import composite
 from ..ops.elementwise import abs as absolute
 from ..ops.elementwise import where
@@ -367,7 +367,7 @@ class _Memory:
     """A tensor's memory: as much as its users ask of it."""
 
     def __init__(self, array: np.ndarray):
-        self._array = owner(array)
+        self._array = flat(owner(array))
 
     def nbytes(self) -> int:
         return self._array.nbytes
