@@ -104,11 +104,15 @@ def made(engine: Any, plan: Any, dtype: str | None) -> Any:
 @example(["int", "tensor", "array of str"], None)
 @example([["int"], ["str", "int"], []], "float32")
 @example([["array", "array"], [["int", "int"], "tensor of two"]], None)
+@example(["huge int", "complex"], None)
 def test_of_mixtures(plan: Any, dtype: str | None) -> None:
-    theirs = made(torch, plan, dtype)
+    ours, theirs = made(minigrad, plan, dtype), made(torch, plan, dtype)
     if isinstance(theirs, tuple) and "complex" in theirs[0]:
         theirs = TypeError                                       # minigrad has no complex numbers
-    assert made(minigrad, plan, dtype) == theirs
+    elif theirs is OverflowError and "complex" in str(plan):     # and says so before it looks at sizes
+        assert ours in (TypeError, OverflowError)
+        return
+    assert ours == theirs
 
 
 @given(

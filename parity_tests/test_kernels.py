@@ -131,10 +131,19 @@ def _both(row: Row, args: list) -> list:
 @given(seed=st.integers(0, 2**32 - 1), wide=st.booleans(), n=st.sampled_from([1, 3, 17, 200]))
 def test_value_and_gradients(name, seed, wide, n):
     dtype = np.float64 if wide else np.float32
-    kernel, composition = _both(ROWS[name], ROWS[name].draw(np.random.default_rng(seed), dtype, n))
+    args = ROWS[name].draw(np.random.default_rng(seed), dtype, n)
+    kernel, composition = _both(ROWS[name], args)
+    scale = max(n, _cancelling(*args[:2], args[-1], name == "layer_norm") / 10 if "norm" in name else 0)
     for a, b in zip(kernel, composition, strict=True):
         assert a.dtype == b.dtype and a.shape == b.shape
-        _close(a, b, dtype, n)
+        _close(a, b, dtype, scale)
+
+
+def _cancelling(x, dims, eps: float, centred: bool) -> float:
+    """1 / deviation, the size of the terms that all but cancel in the gradient of a norm of narrow rows. With gradients
+    and weights drawn from normals, a tenth of it times the bound is a few roundings of such terms."""
+    squares = (np.var if centred else lambda x, dims: np.mean(x * x, dims))(x, dims)
+    return 1 / np.sqrt(squares.min(initial=1) + eps)
 
 
 @CASES

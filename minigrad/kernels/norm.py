@@ -96,7 +96,7 @@ def standardise_backward(g: np.ndarray, x: np.ndarray, weight: np.ndarray | None
         out = dx[start:stop]
         np.multiply(gb if weight is None else np.multiply(gb, weight, out=out), rb, out=out)
         slope = np.matmul(product, w)[:, None]                     # h (x - m), added up over each row
-        slope *= rb ** 3 / width
+        slope = (slope * rb.astype(np.float64) ** 3 / width).astype(x.dtype)       # what it makes, h nearly cancels
         out -= np.multiply(centred, slope, out=product)
         if mean is not None:
             out -= np.matmul(gb, w)[:, None] * rb / width
