@@ -293,3 +293,16 @@ def test_promotion(name: str) -> None:
                 shown = [f"{o.dtype} {tuple(o.shape)}" if isinstance(o, torch.Tensor) else repr(o) for o in (x, y)]
                 wrong.append(f"{shown[0]} and {shown[1]}: {mine}, torch {theirs}")
     assert not wrong, f"{len(wrong)} of {len(list(operands()))} differ:\n" + "\n".join(wrong[:20])
+
+
+@pytest.mark.parametrize("low, high", [(-1, 0.5), (None, 0.5), (0.5, 7), (-1, None)])
+def test_one_integer_clamped_by_fractions(low, high):
+    """Integers beside a fraction become the default dtype, also where the tensor is a single one."""
+    found, expected = (engine.clamp(engine.tensor(3), low, high) for engine in (minigrad, torch))
+    assert repr(found) == repr(expected) and str(found.dtype) == str(expected.dtype)
+
+
+def test_a_product_over_nothing_of_booleans():
+    for engine in (minigrad, torch):
+        made = engine.addmm(*(engine.ones(*shape, dtype=engine.bool) for shape in ((1, 1), (1, 0), (0, 1))), beta=0)
+        assert not made.item() and str(made.dtype) == "torch.bool"

@@ -404,7 +404,7 @@ def _bound(input: Tensor, x: Tensor | Number):
     """A bound that is a number must fit into the dtype in which the two meet, if that is the tensor's."""
     if isinstance(x, Variable) or input.array.dtype.kind != "f" and type(x) is not int or input.array.dtype.kind == "b":
         return x
-    return as_scalar(x, input.array.dtype)
+    return as_scalar(x, input.array.dtype).item()
 
 
 def clamp_min(input: Tensor, min: Tensor | Number) -> Tensor:

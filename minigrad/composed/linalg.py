@@ -288,7 +288,8 @@ def _plus_product(name: str, input: Tensor, product: Callable[[], Tensor], shape
         if x.array.dtype != input.array.dtype:
             raise RuntimeError(f"self and mat2 must have the same dtype, but got {input.dtype.tensor_type} and "
                                f"{x.dtype.tensor_type}")
-    if input.array.dtype.kind == "b" and name.endswith("mm") and 0 not in shape:
+    empty = not factors[0].array.size                          # then there is nothing to add but beta times the input
+    if input.array.dtype.kind == "b" and name.endswith("mm") and 0 not in shape and not (empty and beta == 0):
         raise RuntimeError("result type Long can't be cast to the desired output type Bool")
     if input.array.dtype.kind != "f":
         number = bool if input.array.dtype.kind == "b" and name != "Addr" else int
