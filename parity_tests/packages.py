@@ -95,30 +95,14 @@ def einops():
     return (patches(x), *more), [x, *patches.parameters()]
 
 
-def _train(make_optimizer: Callable, steps: int = 20):
-    """A few steps of a small network: its weights and losses in the end."""
-    import torch
-    from torch import nn
-    model = nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 4))
-    optimizer = make_optimizer(model.parameters())
-    x, y, losses = torch.randn(32, 8), torch.randint(0, 4, (32,)), []
-    for _ in range(steps):
-        loss = nn.functional.cross_entropy(model(x), y)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.detach())
-    return (torch.stack(losses), *(p.detach() for p in model.parameters())), model
-
-
 def lion_pytorch():
     from lion_pytorch import Lion
-    return _train(lambda p: Lion(p, lr=1e-3, weight_decay=1e-2))
+    return packages_more.train(lambda p: Lion(p, lr=1e-3, weight_decay=1e-2), count=20)
 
 
 def adan_pytorch():
     from adan_pytorch import Adan
-    return _train(lambda p: Adan(p, lr=1e-3, weight_decay=0.02))
+    return packages_more.train(lambda p: Adan(p, lr=1e-3, weight_decay=0.02), count=20)
 
 
 def torch_optimizer():
@@ -127,8 +111,8 @@ def torch_optimizer():
              "AggMo", "AdamP", "SGDP", "Apollo", "A2GradExp", "AccSGD", "MADGRAD", "SGDW", "QHM")
     outs = []
     for name in names:
-        results, model = _train(lambda p, name=name: getattr(extra, name)(p, lr=1e-3) if name != "A2GradExp" else
-                                extra.A2GradExp(p), 5)
+        results, model = packages_more.train(lambda p, name=name: getattr(extra, name)(p, lr=1e-3)
+                                             if name != "A2GradExp" else extra.A2GradExp(p), count=5)
         outs += results
     return tuple(outs), model
 

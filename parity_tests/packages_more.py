@@ -33,7 +33,7 @@ def torchdiffeq():
             odeint_adjoint(motion, start, times, method="midpoint")), motion
 
 
-def _steps(make_optimizer: Callable, before: Callable | None = None, after: Callable | None = None, count: int = 12):
+def train(make_optimizer: Callable, before: Callable | None = None, after: Callable | None = None, count: int = 12):
     """A few steps of a small network: its losses, and its weights in the end."""
     import torch
     from torch import nn
@@ -55,20 +55,20 @@ def _steps(make_optimizer: Callable, before: Callable | None = None, after: Call
 
 def adabelief_pytorch():
     from adabelief_pytorch import AdaBelief
-    return _steps(lambda p: AdaBelief(p, lr=1e-2, eps=1e-8, weight_decouple=True, rectify=True, print_change_log=False))
+    return train(lambda p: AdaBelief(p, lr=1e-2, eps=1e-8, weight_decouple=True, rectify=True, print_change_log=False))
 
 
 def schedulefree():
     import schedulefree
-    outs, model = _steps(lambda p: schedulefree.AdamWScheduleFree(p, lr=1e-2, warmup_steps=4), lambda o: o.train(),
+    outs, model = train(lambda p: schedulefree.AdamWScheduleFree(p, lr=1e-2, warmup_steps=4), lambda o: o.train(),
                          lambda o: o.eval())
-    more, _ = _steps(lambda p: schedulefree.SGDScheduleFree(p, lr=0.1), lambda o: o.train(), lambda o: o.eval())
+    more, _ = train(lambda p: schedulefree.SGDScheduleFree(p, lr=0.1), lambda o: o.train(), lambda o: o.eval())
     return (*outs, *more), model
 
 
 def prodigyopt():
     from prodigyopt import Prodigy
-    return _steps(lambda p: Prodigy(p, lr=1.0, weight_decay=0.01, slice_p=1))
+    return train(lambda p: Prodigy(p, lr=1.0, weight_decay=0.01, slice_p=1))
 
 
 def torch_ema():

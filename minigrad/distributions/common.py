@@ -244,6 +244,15 @@ def _one_of(probs, logits) -> None:
         raise ValueError("Either `probs` or `logits` must be specified, but not both.")
 
 
+def _keep_given(distribution: Distribution, probs: Number | None, logits: Number | None) -> Size:
+    """Keep probs or logits, whichever is given, as a tensor; its size."""
+    _one_of(probs, logits)
+    name, given = ("probs", probs) if logits is None else ("logits", logits)
+    given, = _together(given)
+    setattr(distribution, name, given)
+    return given.size()
+
+
 def _clamped(probs: Tensor) -> Tensor:
     eps = finfo(probs.dtype).eps
     return probs.clamp(min=eps, max=1 - eps)
@@ -255,12 +264,7 @@ class Bernoulli(Distribution):
     arg_constraints = {"probs": "Interval(lower_bound=0.0, upper_bound=1.0)", "logits": "Real()"}    # noqa: RUF012
 
     def __init__(self, probs: Number | None = None, logits: Number | None = None, validate_args: bool | None = None):
-        _one_of(probs, logits)
-        if probs is not None:
-            self.probs, = _together(probs)
-        else:
-            self.logits, = _together(logits)
-        super().__init__((self.probs if logits is None else self.logits).size())
+        super().__init__(_keep_given(self, probs, logits))
         if validate_args is not False and probs is not None:
             self._require("probs", self.probs, (self.probs >= 0) & (self.probs <= 1),
                           "Interval(lower_bound=0.0, upper_bound=1.0)")

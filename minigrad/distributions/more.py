@@ -22,7 +22,7 @@ from .common import (
     Number,
     OneHotCategorical,
     _clamped,
-    _one_of,
+    _keep_given,
     _together,
     _when_asked,
     kl_divergence,
@@ -232,12 +232,7 @@ class Geometric(Distribution):
     arg_constraints = {"probs": "Interval(lower_bound=0.0, upper_bound=1.0)", "logits": "Real()"}   # noqa: RUF012
 
     def __init__(self, probs: Number | None = None, logits: Number | None = None, validate_args: bool | None = None):
-        _one_of(probs, logits)
-        if probs is not None:
-            self.probs, = _together(probs)
-        else:
-            self.logits, = _together(logits)
-        super().__init__((self.probs if logits is None else self.logits).size())
+        super().__init__(_keep_given(self, probs, logits))
 
     @_when_asked
     def logits(self) -> Tensor:

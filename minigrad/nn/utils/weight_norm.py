@@ -65,9 +65,14 @@ def weight_norm(module: Module, name: str = "weight", dim: int | None = 0) -> Mo
 
 
 def remove_weight_norm(module: Module, name: str = "weight") -> Module:
+    return remove_norm(module, WeightNorm, "weight_norm", name)
+
+
+def remove_norm(module: Module, kind: type, shown: str, name: str) -> Module:
+    """Undo the norm of that kind of the weight of that name."""
     for key, entry in module._forward_pre_hooks.items():
-        if isinstance(entry.hook, WeightNorm) and entry.hook.name == name:
+        if isinstance(entry.hook, kind) and entry.hook.name == name:
             entry.hook.remove(module)
             del module._forward_pre_hooks[key]
             return module
-    raise ValueError(f"weight_norm of '{name}' not found in {module}")
+    raise ValueError(f"{shown} of '{name}' not found in {module}")
