@@ -29,6 +29,7 @@ from .layout import empty_for
 
 ROWS = 64                                   # queries in a block
 MODERATE = 40.0                              # e^80 is still a number in single precision
+LARGE = 1e30                                 # a sum below it, and above its reciprocal, has lost nothing
 
 
 def attend(q: np.ndarray, k: np.ndarray, v: np.ndarray, scale: float, causal: bool, kept: np.ndarray | None = None,
@@ -73,16 +74,16 @@ def attend(q: np.ndarray, k: np.ndarray, v: np.ndarray, scale: float, causal: bo
 
 
 def _one_query(q: np.ndarray, k: np.ndarray, v: np.ndarray, scale: float, out: np.ndarray) -> tuple:
-    """One query a head, as in generating a token: two products of a matrix with a vector."""
+    """One query a head, as in generating a token: two products of a matrix with a vector. Here the sums say whether
+    the scores were moderate."""
     weights = np.matmul(k, (q * scale).mT)                                   # (B, H, S, 1)
-    top = None
-    if not (np.maximum.reduce(weights, None) < MODERATE and np.minimum.reduce(weights, None) > -MODERATE):
-        top = np.maximum.reduce(weights, 2, keepdims=True)
+    scores, top = weights, None
+    total = np.add.reduce(weights := np.exp(scores), 2, keepdims=True)
+    if not (np.minimum.reduce(total, None) > 1 / LARGE and np.maximum.reduce(total, None) < LARGE):
+        top = np.maximum.reduce(scores, 2, keepdims=True)
         top[top == -math.inf] = 0
-        weights -= top
-    np.exp(weights, out=weights)
-    total = np.add.reduce(weights, 2, keepdims=True)
-    if top is not None:
+        weights = np.exp(scores - top)
+        total = np.add.reduce(weights, 2, keepdims=True)
         total[total == 0] = 1
     np.matmul(weights.mT, v, out=out)                                        # (B, H, 1, E)
     out /= total

@@ -65,6 +65,10 @@ def strides_within(array: np.ndarray, shape: tuple[int, ...]) -> list[int]:
 
 def empty_for(shape: tuple[int, ...], dtype: np.dtype, *operands: np.ndarray) -> np.ndarray:
     """Memory for the result of an elementwise op of these operands."""
+    first = operands[0]
+    if len(operands) == 1 and first.flags.c_contiguous and first.shape == shape and first.dtype == dtype and (
+            0 not in first.strides):                             # without gaps: its strides, of sides of 1, too
+        return np.ndarray(shape, dtype, np.empty(first.size, dtype), 0, first.strides)
     return empty_in(dims_by_stride(shape, [strides_within(x, shape) for x in operands]), shape, dtype)
 
 
@@ -77,10 +81,15 @@ def arranged(value: np.ndarray, operands: Sequence) -> np.ndarray:
     """The result of an elementwise op of these operands (what is not an array has no say), where torch would have put
     it."""
     shape = value.shape                       # the flags say nothing of sides of 1, whose strides count in broadcasting
-    if value.ndim < 2 or value.flags.c_contiguous and all(
-            x.flags.c_contiguous and (x.shape == shape or 1 not in shape or 1 not in x.shape)
-            for x in operands if isinstance(x, np.ndarray)):
+    if value.ndim < 2:
         return value
+    if value.flags.c_contiguous:
+        for x in operands:
+            if isinstance(x, np.ndarray) and not (x.flags.c_contiguous and (
+                    x.shape == shape or 1 not in shape or 1 not in x.shape)):
+                break
+        else:
+            return value
     out = empty_for(value.shape, value.dtype, *[x for x in operands if isinstance(x, np.ndarray)])
     if all(a == b or n == 1 for a, b, n in zip(out.strides, value.strides, value.shape)):
         return value

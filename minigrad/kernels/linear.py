@@ -27,7 +27,7 @@ def affine(input, weight, bias):
         return affine(*wide).astype(np.float16)
     # One row, as in generating a token: a matrix times a vector, for which BLAS has a kernel, and threads.
     one = input.size == input.shape[-1] and weight.size
-    out = np.matmul(weight, input.reshape(-1)) if one else matrix_product(_rows(input), weight.T)
+    out = weight.dot(input.reshape(-1)) if one else matrix_product(_rows(input), weight.T)
     if out.ndim != input.ndim:
         out = out.reshape(*input.shape[:-1], weight.shape[0])
     if bias is not None:

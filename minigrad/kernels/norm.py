@@ -65,7 +65,7 @@ def _standardise_one(x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray 
     if centred:
         mean = float(np.add.reduce(row)) / width
         row = row - mean
-    r = 1 / math.sqrt(float(np.dot(row, row)) / width + eps)
+    r = 1 / math.sqrt(float(row.dot(row)) / width + eps)
     y = row * r
     if weight is not None:
         y *= weight

@@ -65,7 +65,8 @@ def _one_dtype(input: Tensor, *parameters: Tensor | None) -> None:
 
 def _by_rows(input, dims, weight, bias, eps, centred):
     rows = input.reshape(-1, math.prod(input.shape[dims[0]:]))
-    weight, bias = [p if p is None else p.reshape(-1) for p in (weight, bias)]
+    if len(dims) > 1:
+        weight, bias = [p if p is None else p.reshape(-1) for p in (weight, bias)]
     y, aside = standardise(rows, weight, bias, eps, centred)
     return y.reshape(input.shape), aside
 
