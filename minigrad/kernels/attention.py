@@ -27,7 +27,7 @@ from . import blas
 from .blocks import BLOCK, each
 from .layout import empty_for
 
-ROWS = 64                                   # queries in a block
+ROWS, LONG_ROWS, LONG = 64, 128, 512         # queries in a block; in one of many keys
 MODERATE = 40.0                              # e^80 is still a number in single precision
 LARGE = 1e30                                 # a sum below it, and above its reciprocal, has lost nothing
 
@@ -135,13 +135,17 @@ def attend_backward(g: np.ndarray, q: np.ndarray, k: np.ndarray, v: np.ndarray, 
 def _blocks(T: int, S: int, causal: bool, dtype: np.dtype) -> list[tuple[slice, slice, np.ndarray | None]]:
     """For each block of queries the keys it looks at, the last block first; a causal one with 1 for what is visible of
     the last of those keys, and 0 for what comes later than the query."""
-    blocks = []
-    for start in reversed(range(0, T, ROWS)):
-        stop = min(start + ROWS, T)
+    blocks, step = [], _rows(S)
+    for start in reversed(range(0, T, step)):
+        stop = min(start + step, T)
         end = min(stop, S) if causal else S
         visible = np.tri(stop - start, end - start, dtype=dtype) if causal and start < S else None
         blocks.append((slice(start, stop), slice(0, end), visible))
     return blocks
+
+
+def _rows(keys: int) -> int:
+    return ROWS if keys < LONG else LONG_ROWS
 
 
 def _bits(kept: np.ndarray, rows: slice, keys: slice) -> np.ndarray:
@@ -163,7 +167,7 @@ def _product(a: np.ndarray, b: np.ndarray, out: np.ndarray, first: bool) -> None
 def _over_heads(work: Callable, q: np.ndarray, k: np.ndarray) -> None:
     """work((batches, heads)) for groups whose blocks of scores together are not too large for the cache."""
     B, H, T, _ = q.shape
-    group = max(min(4 * BLOCK // (min(T, ROWS) * k.shape[2]), B * H // 4), 1)
+    group = max(min(4 * BLOCK // (min(T, _rows(k.shape[2])) * k.shape[2]), B * H // 4), 1)
     heads, batches = min(group, H), max(group // H, 1)
     items = [(slice(b, b + batches), slice(h, h + heads)) for b in range(0, B, batches) for h in range(0, H, heads)]
     with blas.single_threaded():                     # products this small are not worth two of its threads

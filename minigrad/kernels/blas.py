@@ -123,3 +123,36 @@ class Vector:
         else:
             self.array *= b
             self.array += a * x.array
+
+
+@cache
+def _gemm(dtype: np.dtype) -> Callable | None:
+    number = {"f": ctypes.c_float, "d": ctypes.c_double}.get(dtype.char)
+    if number is None:
+        return None
+    name = f"cblas_{'s' if dtype.char == 'f' else 'd'}gemm"
+    return _function(name, None, *[ctypes.c_int] * 3, int, int, int, number, ctypes.c_void_p, int, ctypes.c_void_p, int,
+                     number, ctypes.c_void_p, int)
+
+
+ROW_MAJOR, AS_IS, TRANSPOSED = 101, 111, 112
+
+
+def add_product(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
+    """out += a b, of matrices of one dtype; out is contiguous."""
+    gemm, sides = _gemm(out.dtype), [_side(x) for x in (a, b)]
+    if gemm is None or None in sides or not out.size:
+        out += np.matmul(a, b)
+        return
+    (how_a, step_a), (how_b, step_b) = sides
+    gemm(ROW_MAJOR, how_a, how_b, *out.shape, a.shape[1], 1, a.ctypes.data, step_a, b.ctypes.data, step_b, 1,
+         out.ctypes.data, out.shape[1])
+
+
+def _side(x: np.ndarray) -> tuple[int, int] | None:
+    """How BLAS is to read a matrix, and how far apart its rows are (or columns); None if it cannot."""
+    for how, y in ((AS_IS, x), (TRANSPOSED, x.T)):
+        step, rest = divmod(y.strides[0], x.itemsize)
+        if y.strides[1] == x.itemsize and not rest and step >= max(y.shape[1], 1):
+            return how, step
+    return None

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from . import blas
 from .blocks import in_blocks
 
 CHUNK = 1 << 24            # elements of logits that are held at once
-SLAB = 1 << 21             # elements of a weight's gradient that are added at once
 
 
 def log_likelihood(x: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -51,7 +51,8 @@ def linear_log_likelihood(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | 
     (rows, _), width = x.shape, len(weight)
     dx, dw, db = (np.empty_like(a) if a is not None and w else None
                   for a, w in zip((x, weight, bias), wanted, strict=True))
-    step = max(1, min(rows, CHUNK // max(width, 1)))
+    chunks = max(1, -(-rows // max(1, CHUNK // max(width, 1))))
+    step = max(1, -(-rows // chunks))                # chunks of one size need the least memory
     logits, total = np.empty((step, width), x.dtype), 0.0
     for start in range(0, rows, step):
         part = slice(start, min(start + step, rows))
@@ -62,7 +63,10 @@ def linear_log_likelihood(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | 
         if dx is not None:
             np.matmul(z, weight, out=dx[part])
         if dw is not None:
-            _add_product(z.T, x[part], dw, start == 0)
+            if start == 0:
+                np.matmul(z.T, x[part], out=dw)
+            else:
+                blas.add_product(z.T, x[part], dw)
         if db is not None:
             sums = np.add.reduce(z, 0, np.float64)
             db[...] = sums if start == 0 else db + sums
@@ -91,15 +95,5 @@ def _to_gradient(z: np.ndarray, classes: np.ndarray, factors: np.ndarray, wanted
             if not f.all():
                 part[f == 0] = 0
 
-    in_blocks(work, *z.shape)
+    in_blocks(work, *z.shape, 4)                 # in one array: its blocks may be longer
     return float(np.add.reduce(terms))
-
-
-def _add_product(a: np.ndarray, b: np.ndarray, out: np.ndarray, first: bool) -> None:
-    """out = a b, or out += a b: slab by slab, for BLAS's product cannot be asked to add."""
-    if first:
-        np.matmul(a, b, out=out)
-        return
-    step = max(1, SLAB // max(b.shape[1], 1))
-    for start in range(0, len(out), step):
-        out[start:start + step] += np.matmul(a[start:start + step], b)
