@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import subprocess
 import sys
 import threading
 import tracemalloc
@@ -361,6 +362,47 @@ def test_memory_is_kept_by_glibc_alone(monkeypatch):
 
 
 # ---- the pool -----------------------------------------------------------------------------------------------------
+
+AFTER_A_PRODUCT = """
+import os, sys, threading, time
+import numpy as np
+import minigrad
+from minigrad.kernels import blas
+
+minigrad.set_num_threads(2)
+a = np.random.default_rng(0).standard_normal((500, 500))
+first = a @ a
+other = threading.Event()
+if sys.argv[1] == "beside another thread":
+    threading.Thread(target=other.wait).start()
+minigrad.optim.SGD([minigrad.ones(1, requires_grad=True)])
+second = a @ a
+busy = time.process_time()
+time.sleep(0.02)
+busy = time.process_time() - busy
+other.set()
+if hasattr(os, "fork"):
+    child = os.fork()
+    if not child:
+        os._exit(int((a @ a != first).any()))
+    assert os.waitpid(child, 0)[1] == 0
+assert (first == second).all() and (first == a @ a).all()
+print(os.environ.get("OPENBLAS_THREAD_TIMEOUT"))
+assert os.environ.get("OPENBLAS_THREAD_TIMEOUT") != "12" or busy < 0.01
+"""
+
+
+@pytest.mark.skipif(blas._library() is None, reason="this NumPy brings no OpenBLAS along")
+@pytest.mark.parametrize("how, variable, expected", [
+    ("alone", None, "12"), ("alone", "26", "26"), ("beside another thread", None, "None")])
+def test_blas_lets_go_of_the_processors(how, variable, expected):
+    """Once there is an optimizer, its threads sleep between products: unless the user or another thread objects."""
+    given = {"OPENBLAS_NUM_THREADS": "2"} | ({"OPENBLAS_THREAD_TIMEOUT": variable} if variable else {})
+    kept = {k: v for k, v in os.environ.items() if k != "OPENBLAS_THREAD_TIMEOUT"}
+    done = subprocess.run([sys.executable, "-c", AFTER_A_PRODUCT, how], env=kept | given, capture_output=True,
+                          text=True, timeout=60)
+    assert (done.stdout.strip(), done.stderr, done.returncode) == (expected, "", 0)
+
 
 @pytest.fixture
 def threads(monkeypatch):

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..dtypes import get_default_dtype
 from ..graph import Tensor, Variable, new_tensor
+from ..kernels.blas import let_threads_sleep
 from ..kernels.blocks import each
 from ..kernels.memory import keep_freed_memory
 from ..modes import Quiet, enable_grad, mode, set_grad_enabled
@@ -66,7 +67,8 @@ class Optimizer:
         if isinstance(params, Variable):
             raise TypeError("params argument given to the optimizer should be an iterable of Tensors or dicts, but got "
                             + params.type())
-        keep_freed_memory()
+        keep_freed_memory()                  # steps are about to be repeated
+        let_threads_sleep()
         self.defaults = defaults
         self.state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
         self.param_groups: list[dict[str, Any]] = []
