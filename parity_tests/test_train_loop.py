@@ -219,10 +219,11 @@ def test_signals_save_and_leave(number, status, uninterrupted):
 
 def test_a_second_signal_ends_at_once_unless_it_is_the_first_passed_on():
     pretrain_until(3, replace(SMALL, out="run"))
+    heeded = signal.getsignal(signal.SIGHUP) != signal.SIG_IGN              # nohup's setting is left alone
     with loop.stopping(Path("run")) as stop:
         stop._note(signal.SIGTERM, None)
         stop._note(signal.SIGINT, None)
-        assert stop.signal == signal.SIGTERM and signal.getsignal(signal.SIGHUP) == stop._note
+        assert stop.signal == signal.SIGTERM and (signal.getsignal(signal.SIGHUP) == stop._note) == heeded
         stop.SAME = -1.0
         with pytest.raises(KeyboardInterrupt, match="run goes on from step-00000003") as left:
             stop._note(signal.SIGTERM, None)
