@@ -36,10 +36,11 @@ def in_blocks(work: Callable[[int, int], None], rows: int, width: int = 1, block
 
 
 def each(work: Callable, items: Iterable, size: int) -> None:
-    """work(item) for every item, by the pool if there are several, and `size` elements in all make it worth while."""
+    """work(item) for every item, by the pool if there are several, and `size` elements in all make it worth while: of
+    short work there is little to share, for the threads wait for the interpreter's lock."""
     items = list(items)
     threads = min(get_num_threads(), len(items))
-    if threads < 2 or size < ALONE:
+    if threads < 2 or size < max(ALONE, len(items) * ALONE // 4):
         for item in items:
             work(item)
     else:
