@@ -219,7 +219,8 @@ def _plot_scale(figures: dict[str, list], path: str) -> None:
                 place.plot([p["value"] for p in points], values, marker, linestyle="-", label=results[0]["side"],
                            fillstyle="none")
                 place.set_xlabel(name)
-                place.set_ylim(bottom=0)
+        for place in column:
+            place.set_ylim(bottom=0)                    # only now: it ends the search for limits that all lines fit in
         column[0].set_ylabel("ms a step")
         column[1].set_ylabel("peak MB")
         column[0].legend()

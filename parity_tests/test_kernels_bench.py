@@ -48,3 +48,15 @@ def test_profile():
         profile.measure(op, 1, trainee.parameters(TINY))
         assert set(op.ms) == {"minigrad", "torch"} and op.best(1e9, 1e9) > 0
     profile.show(ops, 1e11, 1e10)
+
+
+def test_every_point_is_in_the_plot(tmp_path):
+    import matplotlib.pyplot as plt
+    points = [{"value": n, "results": [{"side": side, "seconds": n * slow, "peak_bytes": n * 1e6 * slow}
+                                       for side, slow in (("minigrad", 1), ("torch", 3))]} for n in (1, 2, 4)]
+    train._plot_scale({"context": points, "width": points[:2]}, str(tmp_path / "scale.png"))
+    for axes in plt.gcf().axes:
+        bottom, top = axes.get_ylim()
+        assert bottom == 0 and all(top >= line.get_ydata().max() for line in axes.lines)
+        assert [line.get_label() for line in axes.lines] == ["minigrad", "torch"]
+    plt.close("all")
