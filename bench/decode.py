@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.arguments import at_least, names_of, new_file
 from gpt.config import CONFIGS, Config
 
 SIDES = "minigrad", "torch"
@@ -35,18 +36,21 @@ BARS = {"torch": 1.0, "bound": 0.7}                 # minigrad's speed over thei
 def add_parser(commands) -> None:
     parser = commands.add_parser("decode", help="tokens a second beside torch eager and the memory's bandwidth",
                                  description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--configs", default="book-124M", help=f"of {', '.join(CONFIGS)} (default: book-124M)")
+    parser.add_argument("--configs", type=names_of(CONFIGS), default="book-124M",
+                        help=f"of {', '.join(CONFIGS)} (default: book-124M)")
     for name, what in (("n_layers", "layers"), ("emb_dim", "width"), ("n_heads", "heads"), ("vocab_size", "vocabulary"),
                        ("context_length", "context")):
         parser.add_argument(f"--{what}", dest=name, type=int, metavar="N", help="instead of the configuration's")
-    parser.add_argument("--prompt", type=int, default=128, metavar="N", help="tokens of the prompt (default: 128)")
+    parser.add_argument("--prompt", type=at_least(1), default=128, metavar="N",
+                        help="tokens of the prompt (default: 128)")
     parser.add_argument("--new", type=int, default=256, metavar="N", help="tokens to generate (default: 256)")
-    parser.add_argument("--turn", type=int, default=8, metavar="N", help="tokens of a turn (default: 8)")
-    parser.add_argument("--uncached", type=int, default=4, metavar="N",
+    parser.add_argument("--turn", type=at_least(1), default=8, metavar="N", help="tokens of a turn (default: 8)")
+    parser.add_argument("--uncached", type=at_least(0), default=4, metavar="N",
                         help="tokens to generate without the cache, too (default: 4)")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of each side (default: all)")
-    parser.add_argument("--json", metavar="FILE", help="also write the figures there")
-    parser.set_defaults(run=run)
+    parser.add_argument("--threads", type=at_least(1), default=len(os.sched_getaffinity(0)),
+                        help="of each side (default: all)")
+    parser.add_argument("--json", type=new_file(), metavar="FILE", help="also write the figures there")
+    parser.set_defaults(run=run, error=parser.error)
 
 
 @dataclass
@@ -195,17 +199,15 @@ def measure(config: Config, prompt: int, new: int, turn: int, uncached: int, thr
 def run(args: argparse.Namespace) -> int:
     import torch
     given = {f: getattr(args, f) for f in ("n_layers", "emb_dim", "n_heads", "vocab_size", "context_length")}
+    if args.new < args.turn + 2:
+        args.error(f"--new must be at least {args.turn + 2}, for one turn of {args.turn} tokens, not {args.new}")
     try:
         configs = {name: replace(CONFIGS[name], **{f: n for f, n in given.items() if n is not None})
                    for name in args.configs.split(",")}
-        for name, minimum in (("prompt", 1), ("turn", 1), ("new", args.turn + 2), ("uncached", 0), ("threads", 1)):
-            if getattr(args, name) < minimum:
-                raise ValueError(f"--{name} must be at least {minimum}, not {getattr(args, name)}")
-        if any(args.prompt + args.new > config.context_length for config in configs.values()):
-            raise ValueError("the prompt and the new tokens must fit into the context: past it, all is recomputed")
-    except (KeyError, ValueError) as error:
-        raise SystemExit(f"bench decode: no configuration {error}; there are {', '.join(CONFIGS)}" if
-                         isinstance(error, KeyError) else f"bench decode: {error}") from None
+    except ValueError as error:
+        args.error(str(error))
+    if any(args.prompt + args.new > config.context_length for config in configs.values()):
+        args.error("the prompt and the new tokens must fit into the context: past it, all is recomputed")
     print(f"tokens a second, batch 1, float32, {args.threads} threads; prompt {args.prompt}, {args.new} new, turns of "
           f"{args.turn}; {platform.processor() or platform.machine()}, NumPy {np.__version__}, "
           f"torch {torch.__version__}")

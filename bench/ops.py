@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from bench.arguments import at_least, new_file
 from bench.timing import interleaved
 
 ROWS: dict[str, tuple[Callable, Callable]] = {       # op -> (its inputs' shapes for n elements, the op on an engine)
@@ -35,9 +36,10 @@ def _square(n: tuple[int, ...]) -> tuple[int, int]:
 def add_parser(commands) -> None:
     parser = commands.add_parser("ops", help="per-op overhead on scalars and on 64 elements, forward and backward",
                                  description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=21, help="interleaved batches of each engine (default: 21)")
+    parser.add_argument("--rounds", type=at_least(1), default=21,
+                        help="interleaved batches of each engine (default: 21)")
     parser.add_argument("--seconds", type=float, default=0.02, help="length of one batch (default: 0.02)")
-    parser.add_argument("--json", metavar="FILE", help="also write the figures there")
+    parser.add_argument("--json", type=new_file(), metavar="FILE", help="also write the figures there")
     parser.set_defaults(run=run)
 
 

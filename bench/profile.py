@@ -20,6 +20,7 @@ from dataclasses import field as dataclass_field
 import numpy as np
 
 from bench import train, trainee
+from bench.arguments import at_least, new_file
 from gpt.config import GPT2Config
 
 ENGINES = ("minigrad", "torch")
@@ -199,10 +200,11 @@ def add_parser(commands) -> None:
     parser = commands.add_parser("profile", help="a training step op by op, against the machine's limits",
                                  description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", choices=train.CONFIGS, default="small", help="default: small")
-    parser.add_argument("--rounds", type=int, default=9, help="turns of each engine (default: 9)")
-    parser.add_argument("--threads", type=int, default=train.cores(), help="of each engine (default: all)")
-    parser.add_argument("--plot", metavar="FILE", help="also draw the roofline there (.png, .svg)")
-    parser.add_argument("--json", metavar="FILE", help="also write the figures there")
+    parser.add_argument("--rounds", type=at_least(1), default=9, help="turns of each engine (default: 9)")
+    parser.add_argument("--threads", type=at_least(1), default=train.cores(), help="of each engine (default: all)")
+    parser.add_argument("--plot", type=new_file(".png", ".svg"), metavar="FILE",
+                        help="also draw the roofline there (.png, .svg)")
+    parser.add_argument("--json", type=new_file(), metavar="FILE", help="also write the figures there")
     parser.set_defaults(run=run)
 
 
@@ -214,6 +216,7 @@ def run(args: argparse.Namespace) -> int:
     torch.set_num_threads(args.threads)
     minigrad.set_num_threads(args.threads)
     blas.set_threads(args.threads)
+    blas.let_threads_sleep()                  # as in a training step; else they would disturb the other side, too
     global clock
     if args.threads == 1:
         clock = time.process_time             # other programs on the machine disturb it less

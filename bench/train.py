@@ -25,6 +25,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from bench import peers, trainee
+from bench.arguments import at_least, names_of, new_file
 from gpt.config import GPT2Config
 
 CONFIGS: dict[str, tuple[GPT2Config, int]] = {                # and the batch size
@@ -44,17 +45,20 @@ def cores() -> int:
 def add_parser(commands) -> None:
     parser = commands.add_parser("train", help="a training step beside torch eager and torch.compile",
                                  description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--configs", default="char,small", help="of char, small, book (default: char,small)")
-    parser.add_argument("--sides", default="minigrad,torch,compile,bound", help="of " + ", ".join(trainee.SIDES))
-    parser.add_argument("--rounds", type=int, default=11, help="turns of each side (default: 11)")
-    parser.add_argument("--threads", type=int, default=cores(), help="of each side (default: all)")
+    parser.add_argument("--configs", type=names_of(CONFIGS), default="char,small",
+                        help="of char, small, book (default: char,small)")
+    parser.add_argument("--sides", type=names_of(trainee.SIDES), default="minigrad,torch,compile,bound",
+                        help="of " + ", ".join(trainee.SIDES))
+    parser.add_argument("--rounds", type=at_least(1), default=11, help="turns of each side (default: 11)")
+    parser.add_argument("--threads", type=at_least(1), default=cores(), help="of each side (default: all)")
     parser.add_argument("--dropout", type=float, default=0.0, help="probability (default: 0)")
     parser.add_argument("--scale", action="store_true", help="instead: sweep context, width, layers and batch")
-    parser.add_argument("--plot", metavar="FILE", help="with --scale: also draw the sweeps there (.png, .svg)")
+    parser.add_argument("--plot", type=new_file(".png", ".svg"), metavar="FILE",
+                        help="with --scale: also draw the sweeps there (.png, .svg)")
     parser.add_argument("--peers", action="store_true", help="on char also HIPS autograd and tinygrad, where installed")
     parser.add_argument("--clip", action="store_true", help="clip the gradients' norm")
-    parser.add_argument("--json", metavar="FILE", help="also write the figures there")
-    parser.set_defaults(run=run)
+    parser.add_argument("--json", type=new_file(), metavar="FILE", help="also write the figures there")
+    parser.set_defaults(run=run, error=parser.error)
 
 
 class Side:
@@ -231,6 +235,10 @@ def _plot_scale(figures: dict[str, list], path: str) -> None:
 # ---- the command -------------------------------------------------------------------------------------------------
 
 def run(args: argparse.Namespace) -> int:
+    if args.plot and not args.scale:
+        args.error("--plot draws the sweeps: give --scale, too")
+    if not 0 <= args.dropout < 1:
+        args.error(f"--dropout is a probability from 0 to below 1, not {args.dropout}")
     print(f"float32, {args.threads} threads; {described()}", flush=True)
     figures, missed = {}, False
     if args.scale:

@@ -64,8 +64,10 @@ def test_other_tokens_void_the_measurement(monkeypatch):
 
 
 @pytest.mark.parametrize(("args", "words"), [
-    (["--configs", "huge"], "there are book-124M"), (["--heads", "3"], "divisible"), (["--prompt", "30"], "context"),
-    (["--turn", "0"], "--turn must be at least 1"), (["--threads", "0"], "--threads must be at least 1")])
-def test_wrong_arguments_are_named(args, words, monkeypatch):
-    assert words in str(run(monkeypatch, "--new", "10", *args))
+    (["--configs", "huge"], "choose from book-124M"), (["--heads", "3"], "divisible"), (["--prompt", "30"], "context"),
+    (["--turn", "0"], "--turn: expected a whole number of at least 1"), (["--turn", "9"], "--new must be at least 11"),
+    (["--threads", "two"], "got 'two'"), (["--json", "nowhere/figures.json"], "there is no folder 'nowhere'")])
+def test_wrong_arguments_are_named(args, words, monkeypatch, capsys):
+    assert run(monkeypatch, "--new", "10", *args) == 2
+    assert words in capsys.readouterr().err.splitlines()[-1]
     assert set(CONFIGS) >= {"book-124M", "gpt2"}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 import gpt
+from bench import __main__ as bench
 from bench import peers, profile, train, trainee
 from gpt.config import GPT2Config
 
@@ -48,6 +51,18 @@ def test_profile():
         profile.measure(op, 1, trainee.parameters(TINY))
         assert set(op.ms) == {"minigrad", "torch"} and op.best(1e9, 1e9) > 0
     profile.show(ops, 1e11, 1e10)
+
+
+@pytest.mark.parametrize("args, words", [
+    ("train --configs tiny", "there is no 'tiny': choose from char, small, book"), ("train --sides jax", "no 'jax'"),
+    ("train --rounds 0", "at least 1, got '0'"), ("train --plot x.png", "give --scale"),
+    ("train --dropout 1", "from 0 to below 1"), ("train --scale --plot x.jpg", "must end in .png or .svg"),
+    ("profile --plot .", "it is a folder"), ("profile --rounds x", "got 'x'"), ("ops --rounds 0", "at least 1")])
+def test_wrong_arguments_are_named(args, words, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["bench", *args.split()])
+    with pytest.raises(SystemExit, match="2"):
+        bench.main()
+    assert words in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_every_point_is_in_the_plot(tmp_path):
