@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 
@@ -15,13 +15,14 @@ def at_least(minimum: int) -> Callable[[str], int]:
     return number
 
 
-def names_of(known: Iterable[str]) -> Callable[[str], str]:
+def names_of(known: Collection[str]) -> Callable[[str], list[str]]:
     """Some of the names, between commas."""
-    def names(text: str) -> str:
-        wrong = [name for name in text.split(",") if name not in known]
+    def names(text: str) -> list[str]:
+        given = text.split(",")
+        wrong = [name for name in given if name not in known]
         if wrong:
             raise argparse.ArgumentTypeError(f"there is no {wrong[0]!r}: choose from {', '.join(known)}")
-        return text
+        return given
     return names
 
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import os
 import platform
 import statistics
 import time
@@ -27,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from bench.arguments import at_least, names_of, new_file
+from bench.train import cores
 from gpt.config import CONFIGS, Config
 
 SIDES = "minigrad", "torch"
@@ -47,7 +47,7 @@ def add_parser(commands) -> None:
     parser.add_argument("--turn", type=at_least(1), default=8, metavar="N", help="tokens of a turn (default: 8)")
     parser.add_argument("--uncached", type=at_least(0), default=4, metavar="N",
                         help="tokens to generate without the cache, too (default: 4)")
-    parser.add_argument("--threads", type=at_least(1), default=len(os.sched_getaffinity(0)),
+    parser.add_argument("--threads", type=at_least(1), default=cores(),
                         help="of each side (default: all)")
     parser.add_argument("--json", type=new_file(), metavar="FILE", help="also write the figures there")
     parser.set_defaults(run=run, error=parser.error)
@@ -203,7 +203,7 @@ def run(args: argparse.Namespace) -> int:
         args.error(f"--new must be at least {args.turn + 2}, for one turn of {args.turn} tokens, not {args.new}")
     try:
         configs = {name: replace(CONFIGS[name], **{f: n for f, n in given.items() if n is not None})
-                   for name in args.configs.split(",")}
+                   for name in args.configs}
     except ValueError as error:
         args.error(str(error))
     if any(args.prompt + args.new > config.context_length for config in configs.values()):

@@ -243,11 +243,11 @@ def run(args: argparse.Namespace) -> int:
     figures, missed = {}, False
     if args.scale:
         figures = scale(args)
-        args.configs = ""
-    for name in filter(None, args.configs.split(",")):
+        args.configs = []
+    for name in args.configs:
         config, batch = CONFIGS[name]
         config = replace(config, drop_rate=args.dropout)
-        sides = args.sides.split(",")
+        sides = list(args.sides)
         if args.peers and name == "char":
             for peer in ("autograd", "tinygrad"):
                 if reason := peers.missing(peer):

@@ -61,7 +61,7 @@ def adabelief_pytorch():
 def schedulefree():
     import schedulefree
     outs, model = train(lambda p: schedulefree.AdamWScheduleFree(p, lr=1e-2, warmup_steps=4), lambda o: o.train(),
-                         lambda o: o.eval())
+                        lambda o: o.eval())
     more, _ = train(lambda p: schedulefree.SGDScheduleFree(p, lr=0.1), lambda o: o.train(), lambda o: o.eval())
     return (*outs, *more), model
 

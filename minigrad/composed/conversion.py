@@ -11,6 +11,7 @@ import numpy as np
 
 from .. import creation, dtypes
 from ..graph import Variable
+from ..kernels.layout import owner
 from ..ops.promotion import cast
 from ..ops.shape import address, clone
 
@@ -199,9 +200,7 @@ class Methods:
 
 def _within_copied_memory(array: np.ndarray, memo: dict) -> np.ndarray:
     """The same part of a copy of the whole memory, of which there is one: what shared memory goes on sharing it."""
-    memory = array
-    while isinstance(memory.base, np.ndarray):
-        memory = memory.base
+    memory = owner(array)
     in_order = memory.transpose(sorted(range(memory.ndim), key=lambda d: -memory.strides[d]))
     if not array.size or not in_order.flags.c_contiguous:
         return array.copy(order="K")

@@ -27,7 +27,8 @@ from . import blas
 from .blocks import BLOCK, each
 from .layout import empty_for
 
-ROWS, LONG_ROWS, LONG = 64, 128, 512         # queries in a block; in one of many keys
+ROWS, LONG_ROWS = 64, 128                   # queries in a block, of few keys and of many
+LONG = 512                                  # keys that are many
 MODERATE = 40.0                              # e^80 is still a number in single precision
 LARGE = 1e30                                 # a sum below it, and above its reciprocal, has lost nothing
 
@@ -76,9 +77,9 @@ def attend(q: np.ndarray, k: np.ndarray, v: np.ndarray, scale: float, causal: bo
 def _one_query(q: np.ndarray, k: np.ndarray, v: np.ndarray, scale: float, out: np.ndarray) -> tuple:
     """One query a head, as in generating a token: two products of a matrix with a vector. Here the sums say whether
     the scores were moderate."""
-    weights = np.matmul(k, (q * scale).mT)                                   # (B, H, S, 1)
-    scores, top = weights, None
-    total = np.add.reduce(weights := np.exp(scores), 2, keepdims=True)
+    scores, top = np.matmul(k, (q * scale).mT), None                         # (B, H, S, 1)
+    weights = np.exp(scores)
+    total = np.add.reduce(weights, 2, keepdims=True)
     if not (np.minimum.reduce(total, None) > 1 / LARGE and np.maximum.reduce(total, None) < LARGE):
         top = np.maximum.reduce(scores, 2, keepdims=True)
         top[top == -math.inf] = 0

@@ -1,4 +1,5 @@
-"""What the BLAS that NumPy was built with can do, and NumPy does not ask it for: its threads, and sums in one pass.
+"""What the BLAS that NumPy was built with can do, and NumPy does not ask it for: its threads, sums in one pass, and
+products that are added.
 
 NumPy has no functions for them, but the library has. NumPy's wheels bring OpenBLAS along, which is asked for by its
 name. With another BLAS nothing is found here: then no threads are set, its own environment variables count, and sums
@@ -82,7 +83,7 @@ def single_threaded() -> Iterator[None]:
                 set_(_former)
 
 
-SPIN = "OPENBLAS_THREAD_TIMEOUT", "12"
+TIMEOUT, TICKS = "OPENBLAS_THREAD_TIMEOUT", "12"           # the variable; a power of two
 
 
 def let_threads_sleep() -> bool:
@@ -96,14 +97,13 @@ def let_threads_sleep() -> bool:
     OpenBLAS looks at that setting when it starts its threads. So they are stopped, as they are before a fork, and the
     next product starts them again. That is not done where the user has set the variable, nor while there are threads
     that may be multiplying."""
-    variable, ticks = SPIN
-    if variable in os.environ or os.name != "posix":
+    if TIMEOUT in os.environ or os.name != "posix":
         return False
     read, stop = _function("openblas_read_env", None), _function("blas_thread_shutdown_", ctypes.c_int)
     others = [t for t in threading.enumerate() if t is not threading.current_thread() and t.name != "minigrad"]
     if others or not read or not stop:
         return False
-    os.environ[variable] = ticks
+    os.environ[TIMEOUT] = TICKS
     read()
     stop()
     return True
@@ -112,12 +112,14 @@ def let_threads_sleep() -> bool:
 # ---- sums in one pass -------------------------------------------------------------------------------------------
 
 @cache
-def _axpby(dtype: np.dtype) -> Callable | None:
-    number = {"f": ctypes.c_float, "d": ctypes.c_double}.get(dtype.char)
-    if number is None:
+def _of_numbers(name: str, dtype: np.dtype, arguments: str) -> Callable | None:
+    """A function of OpenBLAS for single or for double precision: it takes enumerators (e), integers (i), numbers (x)
+    and addresses (p)."""
+    if dtype.char not in "fd":
         return None
-    return _function(f"cblas_{'s' if dtype.char == 'f' else 'd'}axpby", None, int, number, ctypes.c_void_p, int, number,
-                     ctypes.c_void_p, int)
+    letter, number = ("s", ctypes.c_float) if dtype.char == "f" else ("d", ctypes.c_double)
+    kinds = {"e": ctypes.c_int, "i": int, "x": number, "p": ctypes.c_void_p}
+    return _function(f"cblas_{letter}{name}", None, *(kinds[a] for a in arguments))
 
 
 FEW = 1 << 12               # elements: of fewer, NumPy's three passes take no longer than to find out where they lie
@@ -131,7 +133,7 @@ class Vector:
     def __init__(self, array: np.ndarray, address: int | None = None, axpby_at: Callable | None = None):
         self.array, self.address, self.axpby_at = array, address, axpby_at
         if not address and array.size >= FEW:
-            self.address, self.axpby_at = array.ctypes.data, _axpby(array.dtype)
+            self.address, self.axpby_at = array.ctypes.data, _of_numbers("axpby", array.dtype, "ixpixpi")
 
     def part(self, start: int, stop: int) -> Vector:
         if stop - start == self.array.size:
@@ -153,22 +155,14 @@ class Vector:
             self.array += a * x.array
 
 
-@cache
-def _gemm(dtype: np.dtype) -> Callable | None:
-    number = {"f": ctypes.c_float, "d": ctypes.c_double}.get(dtype.char)
-    if number is None:
-        return None
-    name = f"cblas_{'s' if dtype.char == 'f' else 'd'}gemm"
-    return _function(name, None, *[ctypes.c_int] * 3, int, int, int, number, ctypes.c_void_p, int, ctypes.c_void_p, int,
-                     number, ctypes.c_void_p, int)
-
+# ---- products that are added ------------------------------------------------------------------------------------
 
 ROW_MAJOR, AS_IS, TRANSPOSED = 101, 111, 112
 
 
 def add_product(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
     """out += a b, of matrices of one dtype; out is contiguous."""
-    gemm, sides = _gemm(out.dtype), [_side(x) for x in (a, b)]
+    gemm, sides = _of_numbers("gemm", out.dtype, "eeeiiixpipixpi"), [_side(x) for x in (a, b)]
     if gemm is None or None in sides or not out.size:
         out += np.matmul(a, b)
         return
