@@ -1,4 +1,4 @@
-"""A linear layer of one row: the same as of many, whatever its size and however the weight lies in memory."""
+"""What is computed of one row, as in generating a token, has ways of its own: it must be as torch's, and as of many."""
 
 from __future__ import annotations
 
@@ -28,3 +28,27 @@ def test_one_row_is_as_torchs(lead, size, dtype, order, biased, threads):
     assert tuple(ours.shape) == tuple(theirs.shape)
     tolerance = {"float16": 2e-2, "float32": 1e-4, "float64": 1e-12}[dtype]
     np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=tolerance, atol=tolerance)
+
+
+@given(st.sampled_from(["layer_norm", "rms_norm"]), st.sampled_from([
+    ((5,), 1), ((1, 5), 1), ((3, 5), 1), ((1, 2, 5), 2), ((2, 5), 2), ((1,), 1), ((0,), 1), ((2, 0), 1), ((0, 5), 1),
+    ((1, 0, 5), 2), ((1, 1, 70_000), 1)]),
+    st.sampled_from([0.0, 3.0, 1e6, np.nan, np.inf, "random"]), st.sampled_from([0.0, 1e-5, -1.0]),
+    st.sampled_from(["float32", "float64"]), st.booleans())
+def test_norms_are_as_torchs(function, layout, fill, eps, dtype, affine):
+    """Rows of equal numbers, of none, of what is no number: values and gradients."""
+    (shape, dims), rng = layout, np.random.default_rng(0)
+    x = rng.standard_normal(shape) if fill == "random" else np.full(shape, fill)
+    arrays = [x, *(rng.standard_normal(shape[-dims:]) for _ in range(2 if function == "layer_norm" else 1))]
+    arrays = [a.astype(dtype) for a in (arrays if affine else arrays[:1])]
+    found = []
+    for engine in (minigrad, torch):
+        tensors = [engine.tensor(a, requires_grad=True) for a in arrays]
+        y = getattr(engine.nn.functional, function)(tensors[0], shape[-dims:], *tensors[1:], eps=eps)
+        (y * engine.tensor(np.cos(np.arange(x.size)).reshape(shape).astype(dtype))).sum().backward()
+        found.append([t.detach().numpy() for t in (y, *(t.grad for t in tensors))])
+    tolerance = 1e-4 if dtype == "float32" else 1e-9
+    for ours, theirs in zip(*found, strict=True):
+        assert ours.shape == theirs.shape
+        if eps > 0 or fill == "random" and x.size > 1 or fill != fill:      # else sums that are 0, or nearly, divide
+            np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance)

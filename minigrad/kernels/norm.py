@@ -10,6 +10,7 @@ without the mean, and without b. Kept for backward are r and m.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 
@@ -20,10 +21,8 @@ def standardise(x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | Non
                 centred: bool) -> tuple[np.ndarray, tuple]:
     """x (rows, width), contiguous; weight and bias (width,). The result, and what backward needs."""
     rows, width = x.shape
-    if rows == 1:
-        return _standardise_one(x, weight, bias, eps, centred)
     y, mean, r = np.empty_like(x), np.empty((rows, 1), x.dtype), np.empty((rows, 1), x.dtype)
-    ones = np.ones((width, 1), x.dtype)
+    ones = _ones(width, x.dtype)[:, None]
 
     def work(start: int, stop: int) -> None:
         part, out, rb = x[start:stop], y[start:stop], r[start:stop]
@@ -58,27 +57,34 @@ def sum_of_squares(x: np.ndarray) -> np.floating:
     return sums.sum(dtype=np.float64).astype(x.dtype)
 
 
-def _standardise_one(x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None, eps: float,
-                     centred: bool) -> tuple[np.ndarray, tuple]:
-    """The same of a single row, as in generating a token: there each call of NumPy counts."""
-    row, width, mean = x[0], x.shape[1], None
+def standardise_one(row: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None, eps: float,
+                    centred: bool) -> tuple[np.ndarray, tuple]:
+    """The same of a single row, as in generating a token: there each call of NumPy counts, and an array without
+    dimensions costs it less than a number of Python's."""
+    width, dtype, mean = len(row), row.dtype, None
     if centred:
-        mean = float(np.add.reduce(row)) / width
+        mean = np.asarray(row.dot(_ones(width, dtype)) / width, dtype)
         row = row - mean
-    r = 1 / math.sqrt(float(row.dot(row)) / width + eps)
+    var = float(row.dot(row)) / width + eps
+    r = np.asarray(1 / math.sqrt(var) if var > 0 else math.inf if var == 0 else math.nan, dtype)
     y = row * r
     if weight is not None:
         y *= weight
     if bias is not None:
         y += bias
-    return y[None], (mean, r)
+    return y, (mean, r)
+
+
+@lru_cache
+def _ones(width: int, dtype: np.dtype) -> np.ndarray:
+    return np.ones(width, dtype)
 
 
 def standardise_backward(g: np.ndarray, x: np.ndarray, weight: np.ndarray | None, aside: tuple,
                          needed: tuple) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
     """The gradients of x, weight and bias, as far as they are needed."""
     (rows, width), step = x.shape, block_rows(x.shape[1], 2)
-    mean, r = (np.full((1, 1), a, x.dtype) if isinstance(a, float) else a for a in aside)         # of a single row
+    mean, r = (a if a is None else a.reshape(-1, 1) for a in aside)        # a single row's have no dimensions
     g, dx = np.ascontiguousarray(g), np.empty_like(x) if needed[0] else None
     w, blocks = np.ones(width, x.dtype) if weight is None else weight, -(-rows // step)
     dw, db = (np.empty((blocks, width), x.dtype) if n else None for n in needed[1:])      # summed by block

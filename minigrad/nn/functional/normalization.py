@@ -11,7 +11,7 @@ from ... import dtypes
 from ...composed.shape import contiguous, reshape
 from ...graph import Tensor, Variable
 from ...kernels.layout import empty_for
-from ...kernels.norm import standardise, standardise_backward
+from ...kernels.norm import standardise, standardise_backward, standardise_one
 from ...modes import no_grad
 from ...names import named
 from ...ops.fused import fused
@@ -37,7 +37,7 @@ def _scaled(x, weight, bias):
 def _last_dims(function: str, input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None,
                bias: Tensor | None, star: str) -> tuple[int, ...]:
     """The dimensions that have the normalized_shape: the last ones."""
-    if not isinstance(normalized_shape, list | tuple):
+    if not isinstance(normalized_shape, (list, tuple)):
         raise TypeError(f"{function}(): argument 'normalized_shape' (position 2) must be tuple of ints, not "
                         f"{type(normalized_shape).__name__}")
     shape, n = tuple(normalized_shape), input.array.ndim
@@ -64,18 +64,23 @@ def _one_dtype(input: Tensor, *parameters: Tensor | None) -> None:
 
 
 def _by_rows(input, dims, weight, bias, eps, centred):
-    rows = input.reshape(-1, math.prod(input.shape[dims[0]:]))
+    shape, first = input.shape, dims[0]
     if len(dims) > 1:
         weight, bias = [p if p is None else p.reshape(-1) for p in (weight, bias)]
-    y, aside = standardise(rows, weight, bias, eps, centred)
-    return y.reshape(input.shape), aside
+    rows, width = math.prod(shape[:first]), math.prod(shape[first:])
+    if rows == 1 and width:
+        y, aside = standardise_one(input.reshape(-1), weight, bias, eps, centred)
+    else:
+        y, aside = standardise(input.reshape(rows, width), weight, bias, eps, centred)
+    return y.reshape(shape), aside
 
 
 def _by_rows_backward(g, input, dims, weight, aside, needed):
-    width = math.prod([input.shape[d] for d in dims])
-    grads = standardise_backward(g.reshape(-1, width), input.reshape(-1, width),
+    shape, first = input.shape, dims[0]
+    rows, width = math.prod(shape[:first]), math.prod(shape[first:])
+    grads = standardise_backward(g.reshape(rows, width), input.reshape(rows, width),
                                  weight if weight is None else weight.reshape(-1), aside, needed)
-    shapes = input.shape, *[tuple(input.shape[d] for d in dims)] * 2
+    shapes = shape, *[shape[first:]] * 2
     return tuple(d if d is None else d.reshape(shape) for d, shape in zip(grads, shapes, strict=True))
 
 
