@@ -560,6 +560,56 @@ def parameter_dict(engine):
 
 
 @program
+def where_attributes_are_found(engine):
+    """Registers come last: after the class's attributes, those of the classes behind it, and the module's own."""
+    nn = engine.nn
+
+    class Owner(nn.Module):
+        def __init__(self, part=True):
+            super().__init__()
+            if part:
+                self.part, self.scale = nn.Identity(), nn.Parameter(engine.ones(1))
+                self.register_buffer("count", engine.zeros(1))
+
+    class Behind:
+        part, scale, count = "of the class behind", "another", "a third"
+
+    class Both(Owner, Behind):
+        def __init__(self):
+            super().__init__(part=False)
+
+    class Property(Owner):
+        scale = property(lambda self: "computed")
+
+    class OtherKind(Owner):
+        def __init__(self):
+            super().__init__(part=False)
+            self.part, self.scale, self.count = nn.Parameter(engine.ones(2)), nn.Buffer(engine.ones(3)), nn.Tanh()
+
+    class NeverMade(nn.Module):
+        def __init__(self):
+            pass
+
+    owner, both, bare = Owner(), Both(), nn.Module()
+    bare.part = nn.Tanh()
+    names = "part", "scale", "count"
+
+    def shadowed():
+        owner.__dict__["part"] = "its own"
+        return owner.part
+
+    def removed():
+        del owner.scale, owner._buffers["count"]
+        return [hasattr(owner, name) for name in names]
+
+    return several(
+        *(lambda m=m, n=n: getattr(m, n) for m in (owner, both, OtherKind(), bare, nn.Linear(1, 1)) for n in names),
+        *(lambda n=n: getattr(Owner, n) for n in names), *(lambda n=n: getattr(Both, n) for n in names),
+        shadowed, removed, lambda: owner.scale, Property, lambda: copy.deepcopy(both).part, lambda: Owner(False).part,
+        lambda: NeverMade()(1), lambda: NeverMade().part)
+
+
+@program
 def parameter_dict_cleared(engine):
     m = engine.nn.ParameterDict({"a": engine.ones(1)})
     m |= engine.nn.ParameterDict({"b": engine.ones(2)})

@@ -50,6 +50,24 @@ _REGISTERS = {"_parameters": ("parameters", "parameter", "torch.nn.Parameter"),
               "_buffers": ("buffer", "buffer", "torch.nn.Buffer, torch.Tensor")}
 
 
+class _Registered:
+    """Where a class finds an attribute that its modules keep in a register. Without it Python searches in vain, raises
+    an exception, catches it and only then asks __getattr__, which takes four times as long; and a model reads hundreds
+    of these in every call. It comes last, as __getattr__ does: whatever else has the name goes before it."""
+
+    def __init__(self, owner: type, kind: str, name: str):
+        self._owner, self._kind, self._name = owner, kind, name
+
+    def __get__(self, module: Module | None, cls: type) -> Any:
+        try:
+            return module.__dict__[self._kind][self._name]
+        except (AttributeError, KeyError):                         # a class, or a module that does not have it there
+            try:
+                return getattr(super(self._owner, cls if module is None else module), self._name)
+            except AttributeError:
+                raise AttributeError(f"type object '{cls.__name__}' has no attribute '{self._name}'") from None
+
+
 class Module:
     """The base of all layers and models."""
 
@@ -84,7 +102,13 @@ class Module:
         raise NotImplementedError(f'Module [{type(self).__name__}] is missing the required "forward" function')
 
     def _call_impl(self, *args, **kwargs):
-        if not (self._forward_hooks or self._forward_pre_hooks or self._backward_hooks or self._backward_pre_hooks):
+        own = self.__dict__
+        try:
+            hooked = (own["_forward_hooks"] or own["_forward_pre_hooks"] or own["_backward_hooks"]
+                      or own["_backward_pre_hooks"])
+        except KeyError:
+            hooked = self._backward_hooks            # not there either: Module.__init__() was never called
+        if not hooked:
             return self.forward(*args, **kwargs)
         done, result = set(), None
 
@@ -187,17 +211,17 @@ class Module:
                     own[register].pop(name, None)
             self._non_persistent_buffers_set.discard(name)
         if kind == "_modules":
-            entries[name] = value
+            self._register(kind, name, value)
         elif kind == "_parameters":
             self.register_parameter(name, value)
         else:
             self.register_buffer(name, value, persistent)
 
     def __getattr__(self, name: str) -> Any:
+        state = self.__dict__
         for kind in _REGISTERS:
-            entries = self.__dict__.get(kind)
-            if entries is not None and name in entries:
-                return entries[name]
+            if kind in state and name in state[kind]:
+                return state[kind][name]
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
 
     def __delattr__(self, name: str) -> None:
@@ -227,6 +251,12 @@ class Module:
         if hasattr(self, name) and name not in entries:
             raise KeyError(f"attribute '{name}' already exists")
 
+    def _register(self, kind: str, name: str, value) -> None:
+        cls = type(self)
+        if name.isidentifier() and not any(name in c.__dict__ for c in cls.__mro__):
+            setattr(cls, name, _Registered(cls, kind, name))
+        self.__dict__[kind][name] = value
+
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         self._check_name("parameter", name, self.__dict__.get("_parameters", ()))
         if param is not None:
@@ -237,14 +267,14 @@ class Module:
                 raise ValueError(f"Cannot assign non-leaf Tensor to parameter '{name}'. Model parameters must be "
                                  f"created explicitly. To express '{name}' as a function of another Tensor, compute "
                                  "the value in the forward() method.")
-        self._parameters[name] = param
+        self._register("_parameters", name, param)
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         self._check_name("buffer", name, self.__dict__.get("_buffers", ()))
         if tensor is not None and not isinstance(tensor, Variable):
             raise TypeError(f"cannot assign '{_typename(tensor)}' object to buffer '{name}' (torch Tensor or None "
                             "required)")
-        self._buffers[name] = tensor
+        self._register("_buffers", name, tensor)
         (self._non_persistent_buffers_set.discard if persistent else self._non_persistent_buffers_set.add)(name)
 
     def register_module(self, name: str, module: Module | None) -> None:
