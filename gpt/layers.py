@@ -63,7 +63,7 @@ class KVCache:
 
     def append(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Write (B, H, T, D) after what is filled; all keys and values up to there, (B, H, S, D), as views."""
-        end = self.length + keys.shape[2]
+        end = self.length + keys.size(2)
         self.keys[layer][:, :, self.length:end] = keys
         self.values[layer][:, :, self.length:end] = values
         return self.keys[layer][:, :, :end], self.values[layer][:, :, :end]
@@ -74,18 +74,23 @@ class KVCache:
 
 
 def cut_heads(x: Tensor, n_heads: int) -> Tensor:
-    *BT, C = x.shape
-    return x.view(*BT, n_heads, C // n_heads).transpose(-3, -2)            # (B, T, C) -> (B, T, H, D) -> (B, H, T, D)
+    *B, T, C = x.shape
+    if T == 1:                                                             # as nearly always, with a cache
+        return x.view(*B, n_heads, 1, C // n_heads)                        # (B, 1, C) -> (B, H, 1, D)
+    return x.view(*B, T, n_heads, C // n_heads).transpose(-3, -2)          # (B, T, C) -> (B, T, H, D) -> (B, H, T, D)
 
 
 def join_heads(x: Tensor) -> Tensor:
+    *B, H, T, D = x.shape
+    if T == 1:
+        return x.reshape(*B, 1, H * D)                                     # (B, H, 1, D) -> (B, 1, C)
     return x.transpose(-3, -2).flatten(-2)                                 # (B, H, T, D) -> (B, T, H, D) -> (B, T, C)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, dropout_p: float = 0.0) -> Tensor:
     """Attention of the last T positions, (B, H, T, D), to all S, (B, H, S, D): by the mask; without one causal, if
     there are several."""
-    return F.scaled_dot_product_attention(q, k, v, mask, dropout_p, is_causal=mask is None and q.shape[-2] > 1)
+    return F.scaled_dot_product_attention(q, k, v, mask, dropout_p, is_causal=mask is None and q.size(-2) > 1)
 
 
 def check_ids(ids: Tensor, context_length: int, cache: KVCache | None = None) -> None:

@@ -33,7 +33,7 @@ from . import dtypes
 from .anomaly import forward_traceback
 from .inspection import Inspectable
 from .kernels.layout import arranged
-from .modes import Quiet, mode
+from .modes import mode, quietly
 from .refusals import bind, modified, not_a_tensor
 
 # ---- a value and how it was made --------------------------------------------------------------------------------
@@ -221,6 +221,7 @@ def primitive(name: str | None = None, *, elementwise: bool = False, **rules: Ca
         node_class.rules = tuple((place[key], *entry) for key, entry in entries.items() if key != variadic)
         node_class.many = entries.get(variadic)
         first, defaults = code.co_argcount, forward.__defaults__ or ()
+        compute = forward if not elementwise else lambda *raw: arranged(forward(*raw), raw)
 
         @wraps(forward)
         def op(*args, **kwargs):
@@ -232,9 +233,7 @@ def primitive(name: str | None = None, *, elementwise: bool = False, **rules: Ca
                     raw[i], found = a.array, True
             if not found:                       # a rule calls, with bare arrays
                 return forward(*raw) if any(isinstance(a, _ARRAYS) for a in raw) else not_a_tensor(forward, args)
-            with Quiet():
-                value = forward(*raw)
-                out = Tensor(arranged(value, raw) if elementwise and value.ndim > 1 else value)
+            out = Tensor(quietly(compute, *raw))
             if mode.grad and (node_class.rules or node_class.many):
                 record(node_class, out, args, raw, first)
             return out

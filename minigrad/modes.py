@@ -134,20 +134,34 @@ def is_inference_mode_enabled() -> bool:
 # numbers; what it sets is a context variable, which we set directly where this NumPy has it by that name.
 try:
     from numpy._core.umath import _extobj_contextvar, _make_extobj
-    _SILENT = _make_extobj(all="ignore")
+    _SILENT, _set, _reset = _make_extobj(all="ignore"), _extobj_contextvar.set, _extobj_contextvar.reset
+
+    def quietly(f: Callable, *args):
+        """f(*args) without NumPy's warnings; and what is too large for memory is a RuntimeError, as in torch."""
+        token = _set(_SILENT)
+        try:
+            return f(*args)
+        except MemoryError as error:
+            raise RuntimeError(f"not enough memory: {error}") from None
+        finally:
+            _reset(token)
 
     class Quiet:
-        """np.errstate(all="ignore"), quickly; and what is too large for memory is a RuntimeError, as in torch."""
+        """The same for a block of code."""
 
         __slots__ = ("_token",)
 
         def __enter__(self):
-            self._token = _extobj_contextvar.set(_SILENT)
+            self._token = _set(_SILENT)
 
         def __exit__(self, kind, error, trace):
-            _extobj_contextvar.reset(self._token)
+            _reset(self._token)
             if kind is not None and issubclass(kind, MemoryError):
                 raise RuntimeError(f"not enough memory: {error}") from None
 except ImportError:                                            # pragma: no cover (another NumPy)
     def Quiet():
         return np.errstate(all="ignore")
+
+    def quietly(f: Callable, *args):
+        with Quiet():
+            return f(*args)

@@ -34,8 +34,9 @@ def check_inplace(t: Tensor, constant: bool = False) -> None:
 
 
 def check_memory(t: Tensor) -> None:
-    if t.array.size and (any(n > 1 and s == 0 for n, s in zip(t.array.shape, t.array.strides, strict=True))
-                         or t._view is not None and t._view.kind == "overlapping"):
+    array, view = t.array, t._view
+    if array.size and (0 in array.strides and any(n > 1 and not s for n, s in zip(array.shape, array.strides))
+                       or view is not None and view.kind == "overlapping"):
         raise RuntimeError("unsupported operation: more than one element of the written-to tensor refers to a single "
                            "memory location. Please clone() the tensor before performing the operation.")
 

@@ -28,19 +28,20 @@ class View:
     not be: "no_grad" or "inference", where the view was taken, "function" if an autograd.Function returned it,
     "window", "overlapping" or "outside" if as_strided did (see there), or its place among the results of one op."""
 
-    __slots__ = ("base", "kind", "layout", "seen", "steps")
+    __slots__ = ("array", "base", "kind", "seen", "steps")
 
     def __init__(self, base: Tensor, steps: tuple, seen: int | None, kind: str | int | None):
         self.base, self.steps, self.seen, self.kind = base, steps, seen, kind
-        self.layout = base.array.shape, base.array.strides
+        self.array = base.array
 
     def base_again(self) -> Tensor:
         """The base as it stands in the graph now, for the steps to be taken anew."""
-        if self.layout != (self.base.array.shape, self.base.array.strides):
+        former, array = self.array, self.base.array
+        if array is not former and (array.shape, array.strides) != (former.shape, former.strides):
             raise RuntimeError("the base of this view was itself reshaped in place (by t_, transpose_, squeeze_ or "
                                "unsqueeze_) after the view was taken, and then written to. Use the out-of-place form "
                                "there.")
-        return tensor_with_edge(self.base.array, self.base._edge())
+        return tensor_with_edge(array, self.base._edge())
 
     def renew(self, view: Tensor) -> None:
         if self.base.requires_grad:
@@ -86,8 +87,9 @@ def take_view(base, steps: tuple):
 
 def mark_view(out: Tensor, source: Tensor, op: Callable, args: Sequence) -> None:
     """Make `out` a view of what `source` views, if NumPy did share the memory (a reshape may have copied)."""
-    array, memory = out.array, source.array
-    if array.base is not (memory if memory.base is None else memory.base) and array is not memory and array.size \
+    array, memory, inference = out.array, source.array, out._counter is None
+    under = array.base
+    if under is not memory and (under is None or under is not memory.base) and array is not memory and array.size \
             and not np.may_share_memory(array, memory) and owner(array) is not owner(memory):
         return
     out._counter = counter = source._counter
@@ -95,8 +97,8 @@ def mark_view(out: Tensor, source: Tensor, op: Callable, args: Sequence) -> None
     if view is not None:
         base, steps, kind = view.base, view.steps, view.kind
         kind = 0 if isinstance(kind, int) else kind
-    if kind in (None, "window"):
-        kind = "inference" if mode.inference else kind if mode.grad else "no_grad"
+    if kind is None or kind == "window":
+        kind = "inference" if inference else kind if mode.grad else "no_grad"
     out._view = View(base, (steps, op, args), counter and counter[0], kind)
 
 

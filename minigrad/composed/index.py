@@ -19,9 +19,9 @@ from ..ops.index import index_at, index_write
 from ..ops.promotion import as_scalar, cast
 from ..ops.reduce import dim_of
 from ..ops.shape import alias, basic_index, contiguous_copy, diagonal_view, expand_to, reshape_to, write
-from ..refusals import check_inplace, is_torchs, tensor_not
+from ..refusals import check_inplace, check_overlap, is_torchs, tensor_not
 from ..views import assign
-from .inplace import copy_, fill_, inplace, is_recorded
+from .inplace import copy_, fill_, inplace, is_recorded, write_unrecorded
 from .shape import common_shape, contiguous, flatten, require_tensor, takes_out, unbind
 
 WHOLE = slice(None)
@@ -210,7 +210,8 @@ def _is_plain(key: tuple, shape: tuple) -> bool:
     if len(key) > len(shape):
         return False
     for item, n in zip(key, shape):
-        if not (type(item) is slice and item.step is None or type(item) is int and -n <= item < n):
+        kind = type(item)
+        if not (item.step is None if kind is slice else kind is int and -n <= item < n):
             return False
     return True
 
@@ -224,6 +225,10 @@ def setitem(self: Tensor, key, value) -> None:
     recorded, arrays = is_recorded(self, value), ()
     if not recorded and type(key) is tuple and _is_plain(key, self.array.shape):
         target = _unrecorded(self, self.array[(*key, ...)])
+        if isinstance(value, Variable) and value.array.shape == target.array.shape:
+            check_overlap(target, value)
+            write_unrecorded(target, value.array)
+            return
     else:
         view, arrays, name = _parse(self, key)
         target = self

@@ -38,8 +38,12 @@ def is_recorded(t: Tensor, source: object = None) -> bool:
 def write_unrecorded(t: Tensor, values, constant: bool = False) -> Tensor:
     """t[...] = values, where that belongs into no history: what is left of `assign` then."""
     check_inplace(t, constant)
-    with Quiet():
-        np.copyto(t.array, dtypes.towards(values, t.array.dtype), casting="unsafe")
+    array = t.array
+    if isinstance(values, np.ndarray) and values.dtype == array.dtype:
+        array[...] = values
+    else:
+        with Quiet():
+            np.copyto(array, dtypes.towards(values, array.dtype), casting="unsafe")
     if t._counter is not None:
         t._counter[0] += 1
     return t

@@ -68,7 +68,9 @@ def _spread(op: Callable, argument: str) -> Callable:
     name = op.__name__
 
     def method(self, *given, **by_name):
-        return op(self, ints(name, argument, given, **_only(by_name, argument, name)))
+        if by_name or len(given) < 2:
+            given = ints(name, argument, given, **_only(by_name, argument, name))
+        return op(self, given)
     method.__name__ = method.__qualname__ = name
     method.__doc__ = op.__doc__
     return method
@@ -139,6 +141,19 @@ def _owner(array) -> object:
     return array
 
 
+def _sizes_of(count: int, name: str, argument: str, given: tuple) -> tuple[int, ...]:
+    """The sizes given, that must hold `count` elements: mostly they are plain numbers, and do."""
+    known = 1
+    for n in given:
+        if type(n) is not int or n < 1:
+            break
+        known *= n
+    else:
+        if known == count:
+            return given
+    return infer_size(int_tuple(name, argument, given), count)
+
+
 def infer_size(sizes: tuple[int, ...], count: int) -> tuple[int, ...]:
     """The sizes with a -1 replaced by what makes them hold `count` elements."""
     known = 1
@@ -163,10 +178,13 @@ def infer_size(sizes: tuple[int, ...], count: int) -> tuple[int, ...]:
 def reshape(input: Tensor, shape: Sequence[int]) -> Tensor:
     """A view if the layout allows it, else a copy."""
     require_tensor("reshape", input)
-    out = reshape_to(input, infer_size(_tuple("reshape", "shape", shape), input.array.size))
+    if type(shape) is not tuple:
+        shape = _tuple("reshape", "shape", shape)
+    array = input.array
+    out = reshape_to(input, _sizes_of(array.size, "reshape", "shape", shape))
     if out._view is None:
         return named(out, "UnsafeView")
-    return out if input.array.flags.c_contiguous else named(out, "ReshapeAlias")
+    return out if out._node is None or array.flags.c_contiguous else named(out, "ReshapeAlias")
 
 
 def reshape_as(input: Tensor, other: Tensor) -> Tensor:
@@ -176,11 +194,13 @@ def reshape_as(input: Tensor, other: Tensor) -> Tensor:
 
 def view(input: Tensor, *size, **by_name) -> Tensor:
     """The same memory in another shape, or as another dtype."""
-    if "dtype" in by_name or (len(size) == 1 and isinstance(size[0], dtypes.dtype)):
-        return _view_as_dtype(input, by_name["dtype"] if by_name else size[0])
-    if not size and not by_name:
-        raise TypeError("view() received an invalid combination of arguments: it takes sizes, or a dtype")
-    out = reshape_to(input, infer_size(ints("view", "size", size, **_only(by_name, "size", "view")), input.array.size))
+    if by_name or len(size) < 2:
+        if "dtype" in by_name or size and isinstance(size[0], dtypes.dtype):
+            return _view_as_dtype(input, by_name["dtype"] if by_name else size[0])
+        if not size and not by_name:
+            raise TypeError("view() received an invalid combination of arguments: it takes sizes, or a dtype")
+        size = ints("view", "size", size, **_only(by_name, "size", "view"))
+    out = reshape_to(input, _sizes_of(input.array.size, "view", "size", size))
     if out._view is None:
         raise RuntimeError("view size is not compatible with input tensor's size and stride (at least one dimension "
                            "spans across two contiguous subspaces). Use .reshape(...) instead.")
@@ -271,7 +291,7 @@ def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     require_tensor("transpose", input)
     n = input.array.ndim
     dim0, dim1 = dim_of(dim0, n), dim_of(dim1, n)
-    return named(swap_dims(input, dim0, dim1) if n else permute_dims(input, ()), "Transpose")
+    return swap_dims(input, dim0, dim1) if n else named(permute_dims(input, ()), "Transpose")
 
 
 def swapaxes(input: Tensor, axis0: int, axis1: int) -> Tensor:

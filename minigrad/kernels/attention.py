@@ -34,9 +34,10 @@ LARGE = 1e30                                 # a sum below it, and above its rec
 
 
 def attend(q: np.ndarray, k: np.ndarray, v: np.ndarray, scale: float, causal: bool, kept: np.ndarray | None = None,
-           p: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    """q (B, H, T, D), k (B, H, S, D), v (B, H, S, E) -> (B, H, T, E) and L (B, H, T, 1). With dropout, `kept` are the
-    bits (B, H, T, S / 8) of what is kept, and the result is contiguous, as torch's; without, it is laid out as q."""
+           p: float = 0.0) -> tuple[np.ndarray, np.ndarray | tuple]:
+    """q (B, H, T, D), k (B, H, S, D), v (B, H, S, E) -> (B, H, T, E) and L (B, H, T, 1), or what it is made of. With
+    dropout, `kept` are the bits (B, H, T, S / 8) of what is kept, and the result is contiguous, as torch's; without,
+    it is laid out as q."""
     k, v = _for_blas(k), _for_blas(v)
     shape = *q.shape[:3], v.shape[3]
     if q.shape[2] == 1 and kept is None and k.shape[2] and not causal:
@@ -80,7 +81,8 @@ def _one_query(q: np.ndarray, k: np.ndarray, v: np.ndarray, scale: float, out: n
     scores, top = np.matmul(k, (q * scale).mT), None                         # (B, H, S, 1)
     weights = np.exp(scores)
     total = np.add.reduce(weights, 2, keepdims=True)
-    if not (np.minimum.reduce(total, None) > 1 / LARGE and np.maximum.reduce(total, None) < LARGE):
+    sums = total.reshape(-1).tolist()
+    if not (min(sums) > 1 / LARGE and max(sums) < LARGE):
         top = np.maximum.reduce(scores, 2, keepdims=True)
         top[top == -math.inf] = 0
         weights = np.exp(scores - top)
@@ -88,14 +90,16 @@ def _one_query(q: np.ndarray, k: np.ndarray, v: np.ndarray, scale: float, out: n
         total[total == 0] = 1
     np.matmul(weights.mT, v, out=out)                                        # (B, H, 1, E)
     out /= total
-    logs = np.log(total)
-    return out, logs if top is None else logs + top
+    return out, (total, top)
 
 
 def attend_backward(g: np.ndarray, q: np.ndarray, k: np.ndarray, v: np.ndarray, scale: float, causal: bool,
-                    out: np.ndarray, logs: np.ndarray, kept: np.ndarray | None = None,
+                    out: np.ndarray, logs: np.ndarray | tuple, kept: np.ndarray | None = None,
                     p: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The gradients of q, k and v, each laid out as its source is."""
+    if isinstance(logs, tuple):                      # of a single query: the sum, and what was subtracted before
+        total, top = logs
+        logs = np.log(total) if top is None else np.log(total) + top
     dq, dk, dv = (empty_for(a.shape, a.dtype, a) for a in (q, k, v))
     g, k, v = _for_blas(g), _for_blas(k), _for_blas(v)
     blocks = _blocks(q.shape[2], k.shape[2], causal, q.dtype)

@@ -9,6 +9,7 @@ Backward computes t again: that is cheaper than to keep it in memory.
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import numpy as np
 
@@ -18,15 +19,23 @@ from .layout import arranged
 C, A = math.sqrt(2 / math.pi), 0.044715
 
 
+@cache
+def _numbers(dtype: np.dtype) -> list[np.ndarray]:
+    """c a, c, 1 and 1/2. In a single row, as in generating a token, each call of NumPy counts, and an array without
+    dimensions costs it less than a number of Python's."""
+    return [np.asarray(n, dtype) for n in (C * A, C, 1, 0.5)]
+
+
 def gelu_tanh(input: np.ndarray) -> np.ndarray:
-    flat = np.ascontiguousarray(input).reshape(-1)
-    out = np.empty_like(flat)
+    flat = input.reshape(-1)
+    out = np.empty(flat.size, flat.dtype)
+    *_, one, half = _numbers(flat.dtype)
 
     def work(start: int, stop: int) -> None:
         x, y = flat[start:stop], out[start:stop]
-        _tanh(x, np.multiply(x, x, out=y), y)
-        y += 1
-        y *= 0.5                                 # first, lest the product of the other two be too large
+        _tanh(x, np.multiply(x, x, y), y)
+        y += one
+        y *= half                                # first, lest the product of the other two be too large
         y *= x
 
     in_blocks(work, flat.size)
@@ -59,7 +68,8 @@ def gelu_tanh_backward(g: np.ndarray, input: np.ndarray) -> np.ndarray:
 
 def _tanh(x: np.ndarray, square: np.ndarray, out: np.ndarray) -> None:
     """out = tanh(u), of x and x^2."""
-    np.multiply(square, C * A, out=out)
-    out += C
+    ca, c, *_ = _numbers(x.dtype)
+    np.multiply(square, ca, out)
+    out += c
     out *= x
-    np.tanh(out, out=out)
+    np.tanh(out, out)

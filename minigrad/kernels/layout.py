@@ -80,10 +80,15 @@ def empty_in(order: Sequence[int], shape: Sequence[int], dtype: np.dtype) -> np.
 def arranged(value: np.ndarray, operands: Sequence) -> np.ndarray:
     """The result of an elementwise op of these operands (what is not an array has no say), where torch would have put
     it."""
-    shape = value.shape                       # the flags say nothing of sides of 1, whose strides count in broadcasting
     if value.ndim < 2:
         return value
-    if value.flags.c_contiguous:
+    strides, shape = value.strides, value.shape
+    for x in operands:
+        if isinstance(x, np.ndarray) and x.strides != strides:
+            break
+    else:
+        return value
+    if value.flags.c_contiguous:              # the flags say nothing of sides of 1, whose strides count in broadcasting
         for x in operands:
             if isinstance(x, np.ndarray) and not (x.flags.c_contiguous and (
                     x.shape == shape or 1 not in shape or 1 not in x.shape)):

@@ -22,17 +22,19 @@ from ..ops.shape import reshape_to, swap_dims
            bias=lambda g, shape: g if isinstance(g, Variable) else _column_sums(g, shape))
 def affine(input, weight, bias):
     """input (..., n), weight (m, n), bias (m,) or None -> (..., m)"""
-    if input.dtype == np.float16:                                   # rounded once, after the bias
+    if input.dtype.char == "e":                                     # rounded once, after the bias
         wide = [a if a is None else a.astype(np.float32) for a in (input, weight, bias)]
         return affine(*wide).astype(np.float16)
+    shape = input.shape
     # One row, as in generating a token: a matrix times a vector, for which BLAS has a kernel, and threads.
-    one = input.size == input.shape[-1] and weight.size
+    one = input.size == shape[-1] and weight.size
     out = weight.dot(input.reshape(-1)) if one else matrix_product(_rows(input), weight.T)
-    if out.ndim != input.ndim:
-        out = out.reshape(*input.shape[:-1], weight.shape[0])
-    if bias is not None:
-        out = np.add(out, bias, out=out) if bias.shape == (out.shape[-1],) else out + bias
-    return out
+    by_column = bias is not None and bias.shape == (len(weight),)
+    if by_column:
+        np.add(out, bias, out)
+    if out.ndim != len(shape):
+        out = out.reshape(*shape[:-1], len(weight))
+    return out if by_column or bias is None else out + bias
 
 
 def _rows(x):

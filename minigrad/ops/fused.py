@@ -29,7 +29,7 @@ import numpy as np
 from .. import autograd
 from ..graph import Node, Variable, fit, new_node_class, new_tensor, primitive, record
 from ..kernels.layout import arranged
-from ..modes import Quiet, enable_grad, mode
+from ..modes import enable_grad, mode, quietly
 from ..refusals import bind, not_a_tensor
 from .shape import alias
 
@@ -111,8 +111,7 @@ def fused(composition: Callable, *inputs: str, name: str | None = None, backward
                     raw[i], tensors = a.array, True
             if not tensors and not any(isinstance(a, np.ndarray | np.generic) for a in raw):
                 return not_a_tensor(forward, args)
-            with Quiet():
-                value = forward(*raw)
+            value = quietly(forward, *raw)
             value, aside = value if backward is not None else (value, None)
             if not tensors:
                 return value

@@ -95,10 +95,9 @@ def permute_dims(input, dims):
     return input.transpose(dims)
 
 
-def swap_dims(input, dim0: int, dim1: int):
-    dims = list(range((input.array if isinstance(input, Variable) else input).ndim))
-    dims[dim0], dims[dim1] = dims[dim1], dims[dim0]
-    return permute_dims(input, tuple(dims))
+@view_primitive("Transpose", input=lambda g, dim0, dim1: swap_dims(g, dim0, dim1))
+def swap_dims(input, dim0, dim1):
+    return input.swapaxes(dim0, dim1)
 
 
 @view_primitive("Expand", input=lambda g: g)                # the walk sums over what was repeated

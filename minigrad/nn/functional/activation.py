@@ -270,7 +270,8 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
     """Zero each element with probability p, and scale the others up by 1 / (1 - p), so that the mean stays"""
     if not 0.0 <= p <= 1.0:
         raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
-    check_tensors("dropout", input=input)
+    if not isinstance(input, Variable):
+        check_tensors("dropout", input=input)
     if p == 0 or not training or not input.array.size:
         return input
     with no_grad():
