@@ -51,10 +51,12 @@ class KVCache:
         if self.capacity < S:
             raise ValueError(f"the cache holds {self.capacity} positions, {self.length} of them filled: there is no "
                              f"room for {T} more. Make a larger one, or reset it and give it the last part of the text")
+        rows = torch.arange(self.length, S, device=device)                 # (T,)
+        if self.starts is None and (T == 1 or not self.length):
+            return rows, None
         columns = torch.arange(S, device=device)                           # (S,)
-        rows = columns[self.length:]                                       # (T,)
         if self.starts is None:
-            return rows, None if T == 1 or not self.length else columns <= rows[:, None]
+            return rows, columns <= rows[:, None]                          # (T, S)
         starts = self.starts[:, None]                                      # (B, 1)
         real = (columns >= starts)[:, None, None]                          # (B, 1, 1, S)
         # A pad looks at itself, for a softmax over nothing is no number, and 0 times that is none either.

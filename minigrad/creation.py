@@ -382,6 +382,8 @@ def _leaves(items: list, dtype: np.dtype) -> np.ndarray:
 
 
 def _converted(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    if array.dtype == dtype:
+        return array
     if dtype.kind in "iu":
         _check_range(array, dtype)
     with np.errstate(all="ignore"):
