@@ -590,8 +590,33 @@ def where_attributes_are_found(engine):
         def __init__(self):
             pass
 
+    class Asked(Owner):
+        def __getattr__(self, name):
+            found = super().__getattr__(name)
+            return found * 2 if name == "scale" else found
+
+    class Kept:
+        @property
+        def scale(self):
+            return self._kept
+
+        @scale.setter
+        def scale(self, value):
+            self._kept = value * 10
+
+    class Setter(nn.Module, Kept):
+        def __init__(self):
+            super().__init__()
+            self.scale = 3
+
     owner, both, bare = Owner(), Both(), nn.Module()
-    bare.part = nn.Tanh()
+    bare.part, bare.scale = nn.Tanh(), nn.Parameter(engine.ones(4))
+
+    class Later(Owner, Behind):
+        pass
+
+    def seen_on_the_class():
+        return [name in dir(cls) or name in vars(cls) for cls in (Owner, nn.Module, nn.Linear) for name in names]
     names = "part", "scale", "count"
 
     def shadowed():
@@ -605,6 +630,7 @@ def where_attributes_are_found(engine):
     return several(
         *(lambda m=m, n=n: getattr(m, n) for m in (owner, both, OtherKind(), bare, nn.Linear(1, 1)) for n in names),
         *(lambda n=n: getattr(Owner, n) for n in names), *(lambda n=n: getattr(Both, n) for n in names),
+        seen_on_the_class, lambda: Asked().scale, lambda: Setter().scale, lambda: Later().part, lambda: Later().scale,
         shadowed, removed, lambda: owner.scale, Property, lambda: copy.deepcopy(both).part, lambda: Owner(False).part,
         lambda: NeverMade()(1), lambda: NeverMade().part)
 

@@ -50,24 +50,6 @@ _REGISTERS = {"_parameters": ("parameters", "parameter", "torch.nn.Parameter"),
               "_buffers": ("buffer", "buffer", "torch.nn.Buffer, torch.Tensor")}
 
 
-class _Registered:
-    """Where a class finds an attribute that its modules keep in a register. Without it Python searches in vain, raises
-    an exception, catches it and only then asks __getattr__, which takes four times as long; and a model reads hundreds
-    of these in every call. It comes last, as __getattr__ does: whatever else has the name goes before it."""
-
-    def __init__(self, owner: type, kind: str, name: str):
-        self._owner, self._kind, self._name = owner, kind, name
-
-    def __get__(self, module: Module | None, cls: type) -> Any:
-        try:
-            return module.__dict__[self._kind][self._name]
-        except (AttributeError, KeyError):                         # a class, or a module that does not have it there
-            try:
-                return getattr(super(self._owner, cls if module is None else module), self._name)
-            except AttributeError:
-                raise AttributeError(f"type object '{cls.__name__}' has no attribute '{self._name}'") from None
-
-
 class Module:
     """The base of all layers and models."""
 
@@ -211,7 +193,7 @@ class Module:
                     own[register].pop(name, None)
             self._non_persistent_buffers_set.discard(name)
         if kind == "_modules":
-            self._register(kind, name, value)
+            entries[name] = value
         elif kind == "_parameters":
             self.register_parameter(name, value)
         else:
@@ -251,12 +233,6 @@ class Module:
         if hasattr(self, name) and name not in entries:
             raise KeyError(f"attribute '{name}' already exists")
 
-    def _register(self, kind: str, name: str, value) -> None:
-        cls = type(self)
-        if name.isidentifier() and not any(name in c.__dict__ for c in cls.__mro__):
-            setattr(cls, name, _Registered(cls, kind, name))
-        self.__dict__[kind][name] = value
-
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         self._check_name("parameter", name, self.__dict__.get("_parameters", ()))
         if param is not None:
@@ -267,14 +243,14 @@ class Module:
                 raise ValueError(f"Cannot assign non-leaf Tensor to parameter '{name}'. Model parameters must be "
                                  f"created explicitly. To express '{name}' as a function of another Tensor, compute "
                                  "the value in the forward() method.")
-        self._register("_parameters", name, param)
+        self._parameters[name] = param
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         self._check_name("buffer", name, self.__dict__.get("_buffers", ()))
         if tensor is not None and not isinstance(tensor, Variable):
             raise TypeError(f"cannot assign '{_typename(tensor)}' object to buffer '{name}' (torch Tensor or None "
                             "required)")
-        self._register("_buffers", name, tensor)
+        self._buffers[name] = tensor
         (self._non_persistent_buffers_set.discard if persistent else self._non_persistent_buffers_set.add)(name)
 
     def register_module(self, name: str, module: Module | None) -> None:
