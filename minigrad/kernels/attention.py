@@ -39,11 +39,12 @@ def attend(q: np.ndarray, k: np.ndarray, v: np.ndarray, scale: float, causal: bo
     dropout, `kept` are the bits (B, H, T, S / 8) of what is kept, and the result is contiguous, as torch's; without,
     it is laid out as q."""
     k, v = _for_blas(k), _for_blas(v)
-    shape = *q.shape[:3], v.shape[3]
-    if q.shape[2] == 1 and kept is None and k.shape[2] and not causal:
+    B, H, T, _ = q.shape
+    shape = B, H, T, v.shape[3]
+    if T == 1 and kept is None and not causal and k.size:
         return _one_query(q, k, v, scale, empty_for(shape, q.dtype, q))
     out = empty_for(shape, q.dtype, q) if kept is None else np.empty(shape, q.dtype)
-    logs = np.empty((*shape[:3], 1), q.dtype)
+    logs = np.empty((B, H, T, 1), q.dtype)
     blocks = _blocks(q.shape[2], k.shape[2], causal, q.dtype)
 
     def work(heads: tuple) -> None:
@@ -181,5 +182,5 @@ def _over_heads(work: Callable, q: np.ndarray, k: np.ndarray) -> None:
 
 def _for_blas(x: np.ndarray) -> np.ndarray:
     """BLAS wants rows that are contiguous, and one behind the other."""
-    whole = x.strides[-1] == x.itemsize and x.strides[-2] >= x.shape[-1] * x.itemsize
-    return x if whole else np.ascontiguousarray(x)
+    *_, row, step = x.strides
+    return x if step == x.itemsize and row >= x.shape[-1] * step else np.ascontiguousarray(x)

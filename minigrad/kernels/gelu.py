@@ -29,11 +29,11 @@ def _numbers(dtype: np.dtype) -> list[np.ndarray]:
 def gelu_tanh(input: np.ndarray) -> np.ndarray:
     flat = input.reshape(-1)
     out = np.empty(flat.size, flat.dtype)
-    *_, one, half = _numbers(flat.dtype)
+    ca, c, one, half = _numbers(flat.dtype)
 
     def work(start: int, stop: int) -> None:
         x, y = flat[start:stop], out[start:stop]
-        _tanh(x, np.multiply(x, x, y), y)
+        _tanh(x, np.multiply(x, x, y), y, ca, c)
         y += one
         y *= half                                # first, lest the product of the other two be too large
         y *= x
@@ -45,12 +45,13 @@ def gelu_tanh(input: np.ndarray) -> np.ndarray:
 def gelu_tanh_backward(g: np.ndarray, input: np.ndarray) -> np.ndarray:
     flat, slope = (np.ascontiguousarray(a).reshape(-1) for a in (input, g))
     out = np.empty_like(flat)
+    ca, c, *_ = _numbers(flat.dtype)
 
     def work(start: int, stop: int) -> None:
         x, t = flat[start:stop], out[start:stop]
         square, rest = np.empty((2, min(BLOCK, x.size)), x.dtype)
         np.multiply(x, x, out=square)
-        _tanh(x, square, t)
+        _tanh(x, square, t, ca, c)
         square *= 3 * C * A                      # x u'
         square += C
         square *= x
@@ -66,9 +67,8 @@ def gelu_tanh_backward(g: np.ndarray, input: np.ndarray) -> np.ndarray:
     return out.reshape(input.shape)
 
 
-def _tanh(x: np.ndarray, square: np.ndarray, out: np.ndarray) -> None:
+def _tanh(x: np.ndarray, square: np.ndarray, out: np.ndarray, ca: np.ndarray, c: np.ndarray) -> None:
     """out = tanh(u), of x and x^2."""
-    ca, c, *_ = _numbers(x.dtype)
     np.multiply(square, ca, out)
     out += c
     out *= x

@@ -183,8 +183,8 @@ def _is_ordinary(query, key, value) -> bool:
     q, k, v = query.array, key.array, value.array
     if not (q.ndim == k.ndim == v.ndim == 4 and q.dtype is k.dtype is v.dtype and q.dtype.char in "fd"):
         return False
-    shape, (B, H, T, D), step = k.shape, q.shape, q.itemsize
-    return shape == v.shape and shape[:2] == (B, H) and shape[3] == D and D * T * B * H * shape[2] != 0 and (
+    (B, H, S, D), step = k.shape, q.itemsize
+    return v.shape == (B, H, S, D) and q.shape == (B, H, q.shape[2], D) and q.size and S and (
         q.strides[3] == k.strides[3] == v.strides[3] == step)
 
 
