@@ -21,7 +21,8 @@ from .refusals import check_inplace, check_kind, check_view
 
 
 class View:
-    """How to take a view again: `steps` lead from the base to it, as nested (earlier steps, op, arguments).
+    """How to take a view again: `steps` lead from the base to it, as nested (earlier steps, op, arguments); `array` is
+    the base's as it then was.
 
     After an in-place write through any of its views, a base has a new history, and every view of it gets a new one
     when it is next asked for: that of the same steps from the base. `kind` is None where that is all; else why it may

@@ -207,8 +207,6 @@ def add(input, other, *last, alpha: int | float = 1):
     """input + alpha * other."""
     if last:
         other, alpha = scale_first("add", other, *last)
-    elif type(alpha) is int and alpha == 1:
-        return _add(*pair(input, other))
     return _sum(_add, _add_scaled, input, other, alpha)
 
 

@@ -75,7 +75,7 @@ def standardise_one(row: np.ndarray, weight: np.ndarray | None, bias: np.ndarray
     return y, (mean, r)
 
 
-@lru_cache
+@lru_cache(8)                                # few, for what it keeps may be large
 def _ones(width: int, dtype: np.dtype) -> np.ndarray:
     return np.ones(width, dtype)
 
@@ -86,7 +86,7 @@ def standardise_backward(g: np.ndarray, x: np.ndarray, weight: np.ndarray | None
     (rows, width), step = x.shape, block_rows(x.shape[1], 2)
     mean, r = (a if a is None else a.reshape(-1, 1) for a in aside)        # a single row's have no dimensions
     g, dx = np.ascontiguousarray(g), np.empty_like(x) if needed[0] else None
-    w, blocks = np.ones(width, x.dtype) if weight is None else weight, -(-rows // step)
+    w, blocks = _ones(width, x.dtype) if weight is None else weight, -(-rows // step)
     dw, db = (np.empty((blocks, width), x.dtype) if n else None for n in needed[1:])      # summed by block
 
     def work(start: int, stop: int) -> None:

@@ -184,7 +184,7 @@ def _is_ordinary(query, key, value) -> bool:
     if not (q.ndim == k.ndim == v.ndim == 4 and q.dtype is k.dtype is v.dtype and q.dtype.char in "fd"):
         return False
     (B, H, S, D), step = k.shape, q.itemsize
-    return v.shape == (B, H, S, D) and q.shape == (B, H, q.shape[2], D) and q.size and S and (
+    return v.shape == (B, H, S, D) and q.shape == (B, H, q.shape[2], D) and q.size * S != 0 and (
         q.strides[3] == k.strides[3] == v.strides[3] == step)
 
 
