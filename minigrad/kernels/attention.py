@@ -1,92 +1,112 @@
-"""Scaled dot-product attention in blocks of rows: memory grows with T, not with T^2.
+"""Scaled dot-product attention in tiles: memory grows with T, not with T^2.
 
     S = scale Q K^T,   P = softmax(S),   O = P V                    rows of S are queries, columns keys
     dV = P^T dO,   dP = dO V^T,   dS = P (dP - rowsum(dO O)),   dQ = scale dS K,   dK = scale dS^T Q
 
-A block of S is made, used and forgotten, and in backward made again; what is kept of it is the logarithm of each row's
-sum of exponentials, L, with which P = exp(S - L). Causal: a block of queries ends at its own last key, and only the
-last square of it, on the diagonal, needs a mask.
+A block of queries meets the keys in tiles of at most 64, for which BLAS has its fastest products. A block of S is
+made, used and forgotten, and in backward made again; what is kept of it is the logarithm of each row's sum of
+exponentials, L, with which P = exp(S - L). Causal: a block of queries ends at its own last key, and only the last
+tiles, on the diagonal, need a mask.
+
+Exponentials are powers of two, which NumPy computes faster: log2(e) goes into the scale. What backward subtracts from
+whole rows comes out of the products, too: (Q, -L) (K, 1)^T is S - L, and (dO, -rowsum(dO O)) (V, 1)^T the bracket.
 
 Dropout multiplies P by D, 1 / (1 - p) where a weight is kept and 0 elsewhere, before it meets V; then dP = (dO V^T) D,
 and dS is as before. What is kept is drawn by the caller, and comes as a bit for each weight.
 
-Softmax subtracts each row's largest score, so that no exponential overflows. That is a slow reduction, and where all
-scores of a block are moderate, which one fast pass tells, it is left out. There the mask can be a factor, too.
+Softmax subtracts each row's largest score, so that no exponential overflows. That is a slow reduction, and where
+sums of exponentials are neither huge nor tiny nor NaN, it is left out: nothing was lost.
 
-Letters: B batch, H heads, T queries, S keys, D and E their sizes.
+Letters: B batch, H heads, T queries, S keys, D and E their sizes; N tiles of W keys each.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 
+from ..host import get_num_threads
 from . import blas
 from .blocks import BLOCK, each
 from .layout import empty_for
 
-ROWS, LONG_ROWS = 64, 128                   # queries in a block, of few keys and of many
-LONG = 512                                  # keys that are many
-MODERATE = 40.0                              # e^80 is still a number in single precision
+TILE = 64                                    # keys in a tile, at most
+ROWS, LONG_ROWS = 64, 128                    # queries in a block, of few keys and of many
+LONG = 512                                   # keys that are many
+FEW = 16                                     # queries for which the keys are not worth a copy
 LARGE = 1e30                                 # a sum below it, and above its reciprocal, has lost nothing
+LOG2E = 1 / math.log(2)
 
 
 def attend(q: np.ndarray, k: np.ndarray, v: np.ndarray, scale: float, causal: bool, kept: np.ndarray | None = None,
-           p: float = 0.0) -> tuple[np.ndarray, np.ndarray | tuple]:
-    """q (B, H, T, D), k (B, H, S, D), v (B, H, S, E) -> (B, H, T, E) and L (B, H, T, 1), or what it is made of. With
-    dropout, `kept` are the bits (B, H, T, S / 8) of what is kept, and the result is contiguous, as torch's; without,
-    it is laid out as q."""
-    k, v = _for_blas(k), _for_blas(v)
+           p: float = 0.0) -> tuple[np.ndarray, tuple]:
+    """q (B, H, T, D), k (B, H, S, D), v (B, H, S, E) -> (B, H, T, E), and what L is made of: each row's sum, and what
+    was subtracted from its scores, None if nothing was. With dropout, `kept` are the bits (B, H, T, S / 8) of what is
+    kept, and the result is contiguous, as torch's; without, it is laid out as q."""
     B, H, T, _ = q.shape
     shape = B, H, T, v.shape[3]
     if T == 1 and kept is None and not causal and k.size:
-        return _one_query(q, k, v, scale, empty_for(shape, q.dtype, q))
+        return _one_query(q, _for_blas(k), _for_blas(v), scale, empty_for(shape, q.dtype, q))
     out = empty_for(shape, q.dtype, q) if kept is None else np.empty(shape, q.dtype)
-    logs = np.empty((B, H, T, 1), q.dtype)
-    blocks = _blocks(q.shape[2], k.shape[2], causal, q.dtype)
+    sums, tops, immoderate = np.empty((B, H, T, 1), q.dtype), np.zeros((B, H, T, 1), q.dtype), []
+    cut, blocks = _blocks(T, k.shape[2], causal, q.dtype)
 
     def work(heads: tuple) -> None:
-        qs, ks, vs, outs, sums = (a[heads] for a in (q, k, v, out, logs))
-        for rows, keys, visible in blocks:
-            scores = np.matmul(qs[:, :, rows] * scale, ks[:, :, keys].mT)
-            top = None
-            if scores.max() < MODERATE and scores.min() > -MODERATE:
-                np.exp(scores, out=scores)
-                if visible is not None:
-                    scores[..., -visible.shape[1]:] *= visible
-            else:
-                _hide(scores, visible)
-                top = np.maximum.reduce(scores, -1, keepdims=True)
-                top[top == -math.inf] = 0                               # a query that looks at nothing gets zeros
-                scores -= top
-                np.exp(scores, out=scores)
-            total = np.matmul(scores, np.ones((scores.shape[-1], 1), q.dtype))
-            total[total == 0] = 1
+        keys, values = _tiles(k[heads], cut), _tiles(v[heads], cut)          # (B, H, N, W, D), (B, H, N, W, E)
+        across = keys.mT if T < FEW else np.ascontiguousarray(keys.mT)       # (B, H, N, D, W)
+        for rows, n, mask in blocks:
+            scaled = q[heads][:, :, None, rows] * (scale * LOG2E)
+            scores = np.matmul(scaled, across[:, :, :n])                     # (B, H, N, T, W)
+            total = _powers(scores, mask)
+            if not (total.min() > 1 / LARGE and total.max() < LARGE):
+                immoderate.append(rows)
+                np.matmul(scaled, across[:, :, :n], out=scores)
+                total = _powers_below(scores, mask, tops[heads][:, :, rows])
+            sums[heads][:, :, rows] = total
             if kept is not None:
-                scores *= _bits(kept[heads], rows, keys)
-            part = np.matmul(scores, vs[:, :, keys], out=outs[:, :, rows])
-            part /= total if kept is None else total * (1 - p)
-            np.log(total, out=sums[:, :, rows])
-            if top is not None:
-                sums[:, :, rows] += top
+                scores *= _bits(kept[heads], rows, n, cut)
+                total *= 1 - p
+            np.divide(_added(np.matmul(scores, values[:, :, :n])), total, out=out[heads][:, :, rows])
 
     _over_heads(work, q, k)
-    return out, logs
+    return out, (sums, tops if immoderate else None)
+
+
+def _powers(scores: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    """2^scores, in their place, and the sum of each row."""
+    np.exp2(scores, out=scores)
+    if mask is not None:
+        _cap(scores, mask)
+    return _added(np.matmul(scores, np.ones((scores.shape[-1], 1), scores.dtype)))
+
+
+def _powers_below(scores: np.ndarray, mask: np.ndarray | None, top: np.ndarray) -> np.ndarray:
+    """The same, of scores less each row's largest, which is written to `top`: where powers would overflow or vanish,
+    or something is not a number."""
+    if mask is not None:
+        _hide(scores, mask, -math.inf)
+    largest = np.maximum.reduce(scores, (2, 4), keepdims=True)               # (B, H, 1, T, 1)
+    largest[largest == -math.inf] = 0                                        # a query that looks at nothing gets zeros
+    scores -= largest
+    top[...] = largest[:, :, 0]
+    total = _powers(scores, None)
+    total[total == 0] = 1
+    return total
 
 
 def _one_query(q: np.ndarray, k: np.ndarray, v: np.ndarray, scale: float, out: np.ndarray) -> tuple:
-    """One query a head, as in generating a token: two products of a matrix with a vector. Here the sums say whether
-    the scores were moderate."""
-    scores, top = np.matmul(k, (q * scale).mT), None                         # (B, H, S, 1)
-    weights = np.exp(scores)
+    """One query a head, as in generating a token: two products of a matrix with a vector."""
+    scores, top = np.matmul(k, (q * (scale * LOG2E)).mT), None               # (B, H, S, 1)
+    weights = np.exp2(scores)
     total = np.add.reduce(weights, 2, keepdims=True)
     sums = total.reshape(-1).tolist()
     if not (min(sums) > 1 / LARGE and max(sums) < LARGE):
         top = np.maximum.reduce(scores, 2, keepdims=True)
         top[top == -math.inf] = 0
-        weights = np.exp(scores - top)
+        weights = np.exp2(scores - top)
         total = np.add.reduce(weights, 2, keepdims=True)
         total[total == 0] = 1
     np.matmul(weights.mT, v, out=out)                                        # (B, H, 1, E)
@@ -95,89 +115,141 @@ def _one_query(q: np.ndarray, k: np.ndarray, v: np.ndarray, scale: float, out: n
 
 
 def attend_backward(g: np.ndarray, q: np.ndarray, k: np.ndarray, v: np.ndarray, scale: float, causal: bool,
-                    out: np.ndarray, logs: np.ndarray | tuple, kept: np.ndarray | None = None,
+                    out: np.ndarray, aside: tuple, kept: np.ndarray | None = None,
                     p: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The gradients of q, k and v, each laid out as its source is."""
-    if isinstance(logs, tuple):                      # of a single query: the sum, and what was subtracted before
-        total, top = logs
-        logs = np.log(total) if top is None else np.log(total) + top
+    total, top = aside
+    logs = np.log2(total) if top is None else np.log2(total) + top
     dq, dk, dv = (empty_for(a.shape, a.dtype, a) for a in (q, k, v))
-    g, k, v = _for_blas(g), _for_blas(k), _for_blas(v)
-    blocks = _blocks(q.shape[2], k.shape[2], causal, q.dtype)
-    whole = blocks[0][1].stop == k.shape[2]          # the first block reaches all keys, and need not be added to others
+    T = q.shape[2]
+    cut, blocks = _blocks(T, k.shape[2], causal, q.dtype)
 
     def work(heads: tuple) -> None:
-        qs, ks, vs, gs, outs, sums, dqs, dks, dvs = (a[heads] for a in (q, k, v, g, out, logs, dq, dk, dv))
-        if not whole:
-            dks[...] = dvs[...] = 0
-        for i, (rows, keys, visible) in enumerate(blocks):
-            scaled, gb, first = qs[:, :, rows] * scale, gs[:, :, rows], whole and i == 0
-            weights = np.matmul(scaled, ks[:, :, keys].mT)
-            moderate = weights.max() - sums[:, :, rows].min() < 2 * MODERATE
-            if not moderate:
-                _hide(weights, visible)
-            weights -= sums[:, :, rows]
-            np.exp(weights, out=weights)
-            if moderate and visible is not None:
-                weights[..., -visible.shape[1]:] *= visible
-            ds = np.matmul(gb, vs[:, :, keys].mT)
-            if kept is None:
-                _product(weights.mT, gb, dvs[:, :, keys], first)
-            else:
-                factor = _bits(kept[heads], rows, keys) * weights.dtype.type(1 / (1 - p))
-                ds *= factor
-                factor *= weights
-                _product(factor.mT, gb, dvs[:, :, keys], first)
-            ds -= np.vecdot(gb, outs[:, :, rows])[..., None]
+        keys, values = _tiles(k[heads], cut), _tiles(v[heads], cut)          # (B, H, N, W, D), (B, H, N, W, E)
+        keys_across = _appended(keys.mT, scale * LOG2E, 1, axis=3)           # (B, H, N, D + 1, W)
+        values_across = _appended(values.mT, scale, scale, axis=3)           # what this makes is ds times the scale
+        dks, dvs = (_room(d[heads], cut) for d in (dk, dv))
+        for rows, n, mask in blocks:
+            qs, gs, outs = (x[heads][:, :, None, rows] for x in (q, g, out))                   # (B, H, 1, T, D)
+            delta = np.vecdot(gs, outs)[..., None]
+            qs = _appended(qs, 1, -logs[heads][:, :, None, rows], axis=4)    # (B, H, 1, T, D + 1)
+            gs = _appended(gs, 1, -delta if kept is None else 0, axis=4)
+            weights = np.matmul(qs, keys_across[:, :, :n])                   # (B, H, N, T, W)
+            np.exp2(weights, out=weights)
+            if mask is not None:
+                _cap(weights, mask) if top is None else _hide(weights, mask, 0)
+            ds = np.matmul(gs, values_across[:, :, :n])
+            met = weights                                                    # what met the values
+            if kept is not None:
+                noise = _bits(kept[heads], rows, n, cut) * weights.dtype.type(1 / (1 - p))
+                ds *= noise
+                ds -= delta * scale
+                met = noise * weights
             ds *= weights
-            part = np.matmul(ds, ks[:, :, keys], out=dqs[:, :, rows])
-            part *= scale
-            _product(ds.mT, scaled, dks[:, :, keys], first)
+            dqs = dq[heads][:, :, rows]
+            np.matmul(ds[:, :, 0], keys[:, :, 0], out=dqs) if n == 1 else np.add.reduce(
+                np.matmul(ds, keys[:, :, :n]), 2, out=dqs)
+            _add_product(met.mT, gs[..., :-1], dvs, n, rows.stop == T)
+            _add_product(ds.mT, qs[..., :-1], dks, n, rows.stop == T)
+        for d, found in ((dk[heads], dks), (dv[heads], dvs)):
+            if not np.may_share_memory(d, found):
+                d[...] = found.reshape(*d.shape[:2], -1, d.shape[3])[:, :, :d.shape[2]]
 
     _over_heads(work, q, k)
     return dq, dk, dv
 
 
-def _blocks(T: int, S: int, causal: bool, dtype: np.dtype) -> list[tuple[slice, slice, np.ndarray | None]]:
-    """For each block of queries the keys it looks at, the last block first; a causal one with 1 for what is visible of
-    the last of those keys, and 0 for what comes later than the query."""
-    blocks, step = [], _rows(S)
+# ---- tiles, and blocks of them ----------------------------------------------------------------------------------
+
+@lru_cache(4)                                # few, for the masks of many queries are large
+def _blocks(T: int, S: int, causal: bool, dtype: np.dtype) -> tuple[tuple[int, int], list]:
+    """How keys are cut, (N, W): N W is S or a little more. And for each block of queries, the last one first, those
+    queries, the number of tiles they meet, and a mask for the last of these, (n, T, W) or what becomes that, or None:
+    0 for a key that comes later than the query, or after the last one, infinity for others."""
+    N = 1 if T < FEW and not causal else -(-S // TILE)
+    W = -(-S // N)
+    step = ROWS if S < LONG else LONG_ROWS
+    if causal:
+        step = max(step // W, 1) * W
+    keys, blocks = np.arange(N * W).reshape(N, 1, W), []
     for start in reversed(range(0, T, step)):
         stop = min(start + step, T)
-        end = min(stop, S) if causal else S
-        visible = np.tri(stop - start, end - start, dtype=dtype) if causal and start < S else None
-        blocks.append((slice(start, stop), slice(0, end), visible))
-    return blocks
+        n = min(-(-stop // W), N) if causal else N
+        whole = min((start + 1 if causal else S) // W, S // W)               # tiles that all of these queries see
+        seen = keys[whole:n] < S
+        if causal:
+            seen = seen & (keys[whole:n] <= np.arange(start, stop)[:, None])
+        blocks.append((slice(start, stop), n, np.where(seen, np.inf, 0).astype(dtype) if whole < n else None))
+    return (N, W), blocks
 
 
-def _rows(keys: int) -> int:
-    return ROWS if keys < LONG else LONG_ROWS
+def _tiles(x: np.ndarray, cut: tuple[int, int]) -> np.ndarray:
+    """(B, H, S, D) -> (B, H, N, W, D), filled up with zeros."""
+    (B, H, S, D), (N, W) = x.shape, cut
+    if S < N * W:
+        x, source = np.zeros((B, H, N * W, D), x.dtype), x
+        x[:, :, :S] = source
+    return _for_blas(x).reshape(B, H, N, W, D)
 
 
-def _bits(kept: np.ndarray, rows: slice, keys: slice) -> np.ndarray:
-    return np.unpackbits(kept[:, :, rows], axis=-1, count=keys.stop)
+def _room(x: np.ndarray, cut: tuple[int, int]) -> np.ndarray:
+    """The tiles of a gradient that is about to be written, in its own memory if they fill it."""
+    (B, H, S, D), (N, W) = x.shape, cut
+    return x.reshape(B, H, N, W, D) if S == N * W else np.empty((B, H, N, W, D), x.dtype)
 
 
-def _hide(scores: np.ndarray, visible: np.ndarray | None) -> None:
-    if visible is not None:
-        np.copyto(scores[..., -visible.shape[1]:], -math.inf, where=visible == 0)
-
-
-def _product(a: np.ndarray, b: np.ndarray, out: np.ndarray, first: bool) -> None:
+def _add_product(a: np.ndarray, b: np.ndarray, tiles: np.ndarray, n: int, first: bool) -> None:
+    """tiles[:, :, :n] += a b; the first one is written over what was in them."""
     if first:
-        np.matmul(a, b, out=out)
+        np.matmul(a, b, out=tiles[:, :, :n])
+        tiles[:, :, n:] = 0
     else:
-        out += np.matmul(a, b)
+        tiles[:, :, :n] += np.matmul(a, b)
+
+
+def _appended(x: np.ndarray, factor: float, last: np.ndarray | float, axis: int) -> np.ndarray:
+    """A contiguous copy, multiplied, with one more row or column behind."""
+    shape, front, end = list(x.shape), [slice(None)] * x.ndim, [slice(None)] * x.ndim
+    shape[axis] += 1
+    front[axis], end[axis] = slice(-1), slice(-1, None)
+    out = np.empty(shape, x.dtype)
+    np.multiply(x, factor, out=out[tuple(front)])
+    out[tuple(end)] = last
+    return out
+
+
+def _added(parts: np.ndarray) -> np.ndarray:
+    """The sum over tiles: (B, H, N, T, E) -> (B, H, T, E)"""
+    return parts[:, :, 0] if parts.shape[2] == 1 else np.add.reduce(parts, 2)
+
+
+def _bits(kept: np.ndarray, rows: slice, n: int, cut: tuple[int, int]) -> np.ndarray:
+    """0 or 1 for each weight, (B, H, N, T, W)"""
+    bits = np.unpackbits(kept[:, :, rows], axis=-1, count=n * cut[1])
+    return bits.reshape(*bits.shape[:3], n, cut[1]).swapaxes(2, 3)
+
+
+def _cap(powers: np.ndarray, mask: np.ndarray) -> None:
+    """Zeros where the mask has them, even for infinity."""
+    last = powers[:, :, -len(mask):]
+    np.minimum(last, mask, out=last)
+
+
+def _hide(scores: np.ndarray, mask: np.ndarray, by: float) -> None:
+    """Another number where the mask is 0, even for NaN."""
+    np.copyto(scores[:, :, -len(mask):], by, where=mask == 0)
 
 
 def _over_heads(work: Callable, q: np.ndarray, k: np.ndarray) -> None:
-    """work((batches, heads)) for groups whose blocks of scores together are not too large for the cache."""
-    B, H, T, _ = q.shape
-    group = max(min(4 * BLOCK // (min(T, _rows(k.shape[2])) * k.shape[2]), B * H // 4), 1)
+    """work((batches, heads)) for groups whose blocks of scores together are not too large for the cache. No head has a
+    part in another's result, so the number of threads may decide, too."""
+    (B, H, T, _), S = q.shape, k.shape[2]
+    rows = min(T, ROWS if S < LONG else LONG_ROWS)
+    group = max(min(4 * BLOCK // (rows * S), -(-B * H // get_num_threads())), 1)
     heads, batches = min(group, H), max(group // H, 1)
     items = [(slice(b, b + batches), slice(h, h + heads)) for b in range(0, B, batches) for h in range(0, H, heads)]
     with blas.single_threaded():                     # products this small are not worth two of its threads
-        each(work, items, B * H * T * k.shape[2])
+        each(work, items, B * H * T * S)
 
 
 def _for_blas(x: np.ndarray) -> np.ndarray:

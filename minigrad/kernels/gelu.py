@@ -1,7 +1,7 @@
 """gelu in its form with a tanh, block by block.
 
     y = x/2 (1 + t),   t = tanh(u),   u = c x (1 + a x^2)
-    dy/dx = (1 + t)/2 + x/2 (1 - t^2) u',   u' = c (1 + 3 a x^2)
+    dy/dx = (1 + t)/2 + x/2 (1 - t^2) u' = (1 + t) (1/2 + (1 - t) x u'/2),   x u' = c x (1 + 3 a x^2) = 3 u - 2 c x
 
 Backward computes t again: that is cheaper than to keep it in memory.
 """
@@ -13,7 +13,8 @@ from functools import cache
 
 import numpy as np
 
-from .blocks import BLOCK, in_blocks
+from .blas import Vector
+from .blocks import in_blocks
 from .layout import arranged
 
 C, A = math.sqrt(2 / math.pi), 0.044715
@@ -43,27 +44,25 @@ def gelu_tanh(input: np.ndarray) -> np.ndarray:
 
 
 def gelu_tanh_backward(g: np.ndarray, input: np.ndarray) -> np.ndarray:
-    flat, slope = (np.ascontiguousarray(a).reshape(-1) for a in (input, g))
-    out = np.empty_like(flat)
-    ca, c, *_ = _numbers(flat.dtype)
+    flat, slope = Vector(np.ascontiguousarray(input).reshape(-1)), np.ascontiguousarray(g).reshape(-1)
+    out = np.empty_like(slope)
 
     def work(start: int, stop: int) -> None:
-        x, t = flat[start:stop], out[start:stop]
-        square, rest = np.empty((2, min(BLOCK, x.size)), x.dtype)
-        np.multiply(x, x, out=square)
-        _tanh(x, square, t, ca, c)
-        square *= 3 * C * A                      # x u'
-        square += C
-        square *= x
-        np.multiply(t, t, out=rest)              # (1 - t^2) x u' + t + 1
-        np.subtract(1, rest, out=rest)
-        rest *= square
-        rest += t
-        rest += 1
-        rest *= 0.5
+        part, t = flat.part(start, stop), out[start:stop]
+        x, inner = part.array, part.empty_like()
+        u, rest = inner.array, np.multiply(x, x)
+        np.multiply(rest, x, out=u)
+        inner.axpby(C, part, C * A)
+        np.tanh(u, out=t)
+        inner.axpby(-C, part, 1.5)               # x u'/2
+        np.subtract(1, t, out=rest)
+        rest *= u
+        rest += 0.5
+        t += 1
+        rest *= t
         np.multiply(rest, slope[start:stop], out=t)
 
-    in_blocks(work, flat.size)
+    in_blocks(work, slope.size)
     return out.reshape(input.shape)
 
 
