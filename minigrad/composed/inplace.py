@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import wraps
+from collections.abc import Callable, Sequence
+from functools import partial, wraps
 
 import numpy as np
 
@@ -49,24 +49,24 @@ def write_unrecorded(t: Tensor, values, constant: bool = False) -> Tensor:
     return t
 
 
-def scale_unrecorded(t: Tensor, factor: np.ndarray) -> Tensor:
-    """t *= factor, a number, where that belongs into no history: in its own memory."""
-    check_inplace(t)
-    x = t.array
-    factor = factor.astype(np.float32 if x.dtype == np.float16 else x.dtype)
+def scale_unrecorded(tensors: Sequence[Tensor], factor: np.ndarray) -> None:
+    """t *= factor, a number, for each of them, where that belongs into no history: in their own memory."""
     with Quiet():
-        if x.flags.c_contiguous:
-            flat = x.reshape(-1)
-            in_blocks(lambda start, stop: _scale(flat[start:stop], factor), x.size)
-        else:
-            _scale(x, factor)
-    if t._counter is not None:
-        t._counter[0] += 1
-    return t
+        for t in tensors:
+            check_inplace(t)
+            x = t.array
+            number = factor.astype(np.float32 if x.dtype == np.float16 else x.dtype)
+            if x.flags.c_contiguous:
+                in_blocks(partial(_scale, x.reshape(-1), number), x.size)
+            else:
+                _scale(x, number)
+            if t._counter is not None:
+                t._counter[0] += 1
 
 
-def _scale(x: np.ndarray, factor: np.ndarray) -> None:
-    np.multiply(x, factor, out=x, casting="same_kind")
+def _scale(x: np.ndarray, factor: np.ndarray, start: int = 0, stop: int | None = None) -> None:
+    part = x[start:stop]
+    np.multiply(part, factor, out=part, casting="same_kind")
 
 
 @primitive("CopyBackwards", input=lambda g: zeros_like(g), source=lambda g: g)

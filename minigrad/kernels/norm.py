@@ -48,6 +48,8 @@ def standardise(x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | Non
 def sum_of_squares(x: np.ndarray) -> np.floating:
     """x . x, of a contiguous array: of each block by BLAS, and of the blocks in double precision."""
     flat, step = x.reshape(-1), block_rows(1)
+    if flat.size <= step:
+        return flat.dot(flat)
     sums = np.zeros(-(-flat.size // step), x.dtype)
 
     def work(start: int, stop: int) -> None:

@@ -16,7 +16,7 @@ from .optimizer import (
     check_fused,
     check_one_element,
     check_range,
-    in_float32,
+    elementwise,
     refuse_capturable,
     scalar,
     step_count,
@@ -88,7 +88,7 @@ class Adam(Optimizer):
                        decoupled=group["decoupled_weight_decay"], maximize=group["maximize"])
 
 
-_step = in_float32(adam_step)
+_step = elementwise(adam_step)
 
 
 class AdamW(Adam):

@@ -6,7 +6,7 @@ import warnings
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
-from functools import wraps
+from functools import partial, wraps
 from itertools import chain
 from types import MappingProxyType
 from typing import Any
@@ -157,12 +157,13 @@ class Optimizer:
                             size += p.array.size
                         if p._counter is not None:
                             p._counter[0] += 1
-            each(lambda move: move(), moves, size)
+            each(lambda move: move(), _joined(moves), size)
         return loss
 
     def update(self, p: Tensor, g: np.ndarray, group: dict[str, Any]) -> Callable[[], None] | None:
         """Move p.array in place, given its gradient and its group's settings; or return a function that does, and that
-        may run beside those of the other parameters. What is to be kept for the next step goes into self.state[p]."""
+        may run beside those of the other parameters: best partial(rule, g, p.array, ...), see `elementwise`. What is to
+        be kept for the next step goes into self.state[p]."""
         raise NotImplementedError
 
     # ---- hooks --------------------------------------------------------------------------------------------------
@@ -330,9 +331,10 @@ def refuse_capturable(group: dict[str, Any]) -> None:
                              "'hpu', 'privateuseone', 'xla'].")
 
 
-def in_float32(rule: Callable) -> Callable:
-    """Let a rule that moves arrays in place, `rule(g, p, ...)`, move those of float16 in float32, as torch does:
-    float16 would lose small settings like eps = 1e-8."""
+def elementwise(rule: Callable) -> Callable:
+    """Of a rule that moves arrays of one shape in place, rule(g, p, ..., **settings), element by element: those of
+    float16 move in float32, as in torch, for float16 would lose small settings like eps = 1e-8. And many small arrays
+    may move as one."""
     @wraps(rule)
     def wide(g, *moved, **settings):
         if g.dtype != np.float16:
@@ -342,4 +344,35 @@ def in_float32(rule: Callable) -> Callable:
         for a, copy in zip(moved, copies, strict=True):
             if a is not None:
                 a[...] = copy
+    wide.elementwise = True
     return wide
+
+
+SMALL = 1 << 12              # elements: of fewer, the calls of NumPy take longer than the numbers
+
+
+def _joined(moves: list[Callable]) -> list[Callable]:
+    """Moves of small arrays that differ in nothing but these arrays, as one move of all of them, end to end."""
+    alike, result = defaultdict(list), []
+    for move in moves:
+        rule, arrays = (move.func, move.args) if isinstance(move, partial) else (None, ())
+        if getattr(rule, "elementwise", False) and arrays[1].size < SMALL and arrays[1].base is None:
+            kinds = tuple(a if a is None else a.dtype.char for a in arrays)
+            alike[rule, kinds, tuple(move.keywords.items())].append(move)
+        else:
+            result.append(move)
+    for group in alike.values():
+        distinct = len({id(move.args[1]) for move in group}) == len(group)
+        result += [partial(_move_as_one, group)] if distinct and len(group) > 1 else group
+    return result
+
+
+def _move_as_one(moves: list[partial]) -> None:
+    columns = list(zip(*(move.args for move in moves), strict=True))             # all gradients, all parameters, ...
+    ends = [None if c[0] is None else np.concatenate([a.reshape(-1) for a in c]) for c in columns]
+    moves[0].func(*ends, **moves[0].keywords)
+    for column, moved in zip(columns[1:], ends[1:], strict=True):
+        start = 0
+        for a in column if moved is not None else ():
+            a[...] = moved[start:start + a.size].reshape(a.shape)
+            start += a.size
