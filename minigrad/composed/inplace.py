@@ -57,7 +57,7 @@ def scale_unrecorded(tensors: Sequence[Tensor], factor: np.ndarray) -> None:
             x = t.array
             number = factor.astype(np.float32 if x.dtype == np.float16 else x.dtype)
             if x.flags.c_contiguous:
-                in_blocks(partial(_scale, x.reshape(-1), number), x.size)
+                in_blocks(partial(_scale, x.reshape(-1), number), x.size, passes=1)
             else:
                 _scale(x, number)
             if t._counter is not None:

@@ -19,28 +19,34 @@ from ..modes import Quiet
 from . import blas
 
 BLOCK = 1 << 16            # elements: of float32, a few arrays of that length fit in a second-level cache
-ALONE = 2 * BLOCK          # fewer elements are done by the caller alone, before another thread would wake up
+PASSES = 8                 # of NumPy's loops over each element, if nobody says otherwise
+ALONE = 8 * BLOCK          # elements times passes: less is done by the caller, before another thread would wake up
 
 
-def block_rows(width: int, blocks: int = 1) -> int:
-    """How many rows of that many elements make a block, or several."""
-    return max(1, blocks * BLOCK // max(width, 1))
+def block_rows(rows: int, width: int = 1, blocks: int = 1) -> int:
+    """How many of the rows, each of `width` elements, are done at once: all, if they are no more than a block; else
+    they are cut evenly, for two threads or more, into parts of at most that many blocks."""
+    if rows * width <= BLOCK:
+        return rows
+    most = max(1, blocks * BLOCK // width)
+    return -(-rows // (2 * -(-rows // (2 * most))))
 
 
-def in_blocks(work: Callable[[int, int], None], rows: int, width: int = 1, blocks: int = 1) -> None:
+def in_blocks(work: Callable[[int, int], None], rows: int, width: int = 1, blocks: int = 1,
+              passes: int = PASSES) -> None:
     """work(start, stop) for consecutive blocks of rows, each of `width` elements; or for several blocks at once."""
-    step = block_rows(width, blocks)
+    step = block_rows(rows, width, blocks)
     if rows <= step:
         return work(0, rows) if rows else None
-    each(lambda start: work(start, min(start + step, rows)), range(0, rows, step), rows * width)
+    each(lambda start: work(start, min(start + step, rows)), range(0, rows, step), rows * width, passes)
 
 
-def each(work: Callable, items: Iterable, size: int) -> None:
+def each(work: Callable, items: Iterable, size: int, passes: int = PASSES) -> None:
     """work(item) for every item, by the pool if there are several, and `size` elements in all make it worth while: of
     short work there is little to share, for the threads wait for the interpreter's lock."""
     items = list(items)
     threads = min(get_num_threads(), len(items))
-    if threads < 2 or size < max(ALONE, len(items) * ALONE // 4):
+    if threads < 2 or size * passes < max(ALONE, len(items) * ALONE // 4):
         for item in items:
             work(item)
     else:

@@ -41,13 +41,13 @@ def standardise(x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | Non
         if bias is not None:
             out += bias
 
-    in_blocks(work, rows, width, 2)
+    in_blocks(work, rows, width, 4)
     return y, (mean if centred else None, r)
 
 
 def sum_of_squares(x: np.ndarray) -> np.floating:
     """x . x, of a contiguous array: of each block by BLAS, and of the blocks in double precision."""
-    flat, step = x.reshape(-1), block_rows(1)
+    flat, step = x.reshape(-1), block_rows(x.size)
     if flat.size <= step:
         return flat.dot(flat)
     sums = np.zeros(-(-flat.size // step), x.dtype)
@@ -55,7 +55,7 @@ def sum_of_squares(x: np.ndarray) -> np.floating:
     def work(start: int, stop: int) -> None:
         sums[start // step] = np.vecdot(flat[start:stop], flat[start:stop])
 
-    in_blocks(work, flat.size)
+    in_blocks(work, flat.size, passes=1)
     return sums.sum(dtype=np.float64).astype(x.dtype)
 
 
@@ -85,7 +85,7 @@ def _ones(width: int, dtype: np.dtype) -> np.ndarray:
 def standardise_backward(g: np.ndarray, x: np.ndarray, weight: np.ndarray | None, aside: tuple,
                          needed: tuple) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
     """The gradients of x, weight and bias, as far as they are needed."""
-    (rows, width), step = x.shape, block_rows(x.shape[1], 2)
+    (rows, width), step = x.shape, block_rows(*x.shape, 4)
     mean, r = (a if a is None else a.reshape(-1, 1) for a in aside)        # a single row's have no dimensions
     g, dx = np.ascontiguousarray(g), np.empty_like(x) if needed[0] else None
     w, blocks = _ones(width, x.dtype) if weight is None else weight, -(-rows // step)
@@ -109,5 +109,5 @@ def standardise_backward(g: np.ndarray, x: np.ndarray, weight: np.ndarray | None
         if mean is not None:
             out -= np.matmul(gb, w)[:, None] * rb / width
 
-    in_blocks(work, rows, width, 2)
+    in_blocks(work, rows, width, 4)
     return dx, *(d if d is None else np.add.reduce(d, 0, np.float64).astype(x.dtype) for d in (dw, db))
