@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Iterable, Sequence
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 
@@ -123,7 +123,8 @@ def _accumulate(leaf: Tensor, g) -> None:
     if isinstance(g, Variable):
         leaf._grad = g.clone() if former is None else former + g
     elif former is None:
-        leaf._grad = new_tensor(g if g.strides == leaf.array.strides and _is_ours(g, 4) else _copy_like(leaf.array, g))
+        ours = _references(g) <= _alone()[1] and _owns_memory(g) and g.strides == leaf.array.strides
+        leaf._grad = new_tensor(g if ours else _copy_like(leaf.array, g))
     elif former._counter is not None:
         check_memory(former)
         np.add(former.array, g, out=former.array)
@@ -143,10 +144,24 @@ def _add_to_grad(t: Tensor, g) -> None:
     t._grad = g if isinstance(g, Variable) else new_tensor(np.array(g))
 
 
-def _is_ours(g, references: int) -> bool:
-    """Whether the array g belongs to the walk alone: it owns its memory, and the references to it are those that the
-    caller accounts for, that of this function, and that of the call that counts."""
-    return isinstance(g, np.ndarray) and g.base is None and g.flags.writeable and sys.getrefcount(g) <= references
+def _owns_memory(g) -> bool:
+    return isinstance(g, np.ndarray) and g.base is None and g.flags.writeable
+
+
+def _references(x) -> int:
+    return sys.getrefcount(x)
+
+
+def _references_below(x) -> int:
+    return _references(x)
+
+
+@cache
+def _alone() -> tuple[int, int]:
+    """What `_references` says of an array that nothing holds but a local variable: its caller's, and that of the
+    caller's caller. Versions of Python differ in it. Of an array with no more, the walk is the only owner."""
+    x = np.empty(0)
+    return _references(x), _references_below(x)
 
 
 def _copy_like(like: np.ndarray, g) -> np.ndarray:
@@ -213,7 +228,8 @@ def grad(outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor],
                                    "graph. Set allow_unused=True if this is the desired behavior.")
             g = np.zeros_like(t.array) if materialize_grads else None
         elif not isinstance(g, Variable):
-            g = g if _is_ours(g, 4) else np.array(g)          # held by `found`, and here
+            ours = _references(g) <= _alone()[0] + 1 and _owns_memory(g)                  # `found` holds it, too
+            g = g if ours else np.array(g)
         results.append(g if g is None or isinstance(g, Variable) else new_tensor(g))
     return tuple(results)
 

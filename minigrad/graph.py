@@ -227,12 +227,14 @@ def primitive(name: str | None = None, *, elementwise: bool = False, **rules: Ca
         def op(*args, **kwargs):
             if kwargs or len(args) < first:
                 args = bind(forward.__name__, params, defaults, args, kwargs)
-            raw, found = list(args), False
-            for i, a in enumerate(args):
-                if isinstance(a, Variable):
-                    raw[i], found = a.array, True
-            if not found:                       # a rule calls, with bare arrays
-                return forward(*raw) if any(isinstance(a, _ARRAYS) for a in raw) else not_a_tensor(forward, args)
+            for first_tensor in args:
+                if isinstance(first_tensor, Variable):
+                    break
+            else:                               # a rule calls, with bare arrays
+                if isinstance(args[0], _ARRAYS) or any(isinstance(a, _ARRAYS) for a in args):
+                    return forward(*args)
+                return not_a_tensor(forward, args)
+            raw = [a.array if isinstance(a, Variable) else a for a in args]
             out = Tensor(quietly(compute, *raw))
             if mode.grad and (node_class.rules or node_class.many):
                 record(node_class, out, args, raw, first)

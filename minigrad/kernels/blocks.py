@@ -27,7 +27,7 @@ def block_rows(rows: int, width: int = 1, blocks: int = 1) -> int:
     """How many of the rows, each of `width` elements, are done at once: all, if they are no more than a block; else
     they are cut evenly, for two threads or more, into parts of at most that many blocks."""
     if rows * width <= BLOCK:
-        return rows
+        return max(rows, 1)
     most = max(1, blocks * BLOCK // width)
     return -(-rows // (2 * -(-rows // (2 * most))))
 

@@ -66,10 +66,12 @@ def strides_within(array: np.ndarray, shape: tuple[int, ...]) -> list[int]:
 def empty_for(shape: tuple[int, ...], dtype: np.dtype, *operands: np.ndarray) -> np.ndarray:
     """Memory for the result of an elementwise op of these operands."""
     first = operands[0]
-    if len(operands) == 1 and first.flags.c_contiguous and first.shape == shape and first.dtype == dtype and (
-            0 not in first.strides):                             # without gaps: its strides, of sides of 1, too
-        out = np.empty(shape, dtype)
-        return out if out.strides == first.strides else np.ndarray(shape, dtype, out, 0, first.strides)
+    if len(operands) == 1 and first.shape == shape and first.dtype == dtype and 0 not in first.strides:
+        if first.flags.c_contiguous:                             # without gaps: its strides, of sides of 1, too
+            out = np.empty(shape, dtype)
+            return out if out.strides == first.strides else np.ndarray(shape, dtype, out, 0, first.strides)
+        if 1 not in shape and len(set(first.strides)) == first.ndim:         # nothing to decide: NumPy's order will do
+            return np.empty_like(first)
     return empty_in(dims_by_stride(shape, [strides_within(x, shape) for x in operands]), shape, dtype)
 
 

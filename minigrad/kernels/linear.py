@@ -49,6 +49,6 @@ def _column_sums(g, shape: tuple):
         return g
     rows = g.reshape(-1, g.shape[-1])
     whole = len(rows) // 64 * 64
-    sums = np.add.reduce(rows[:whole].reshape(-1, 64, g.shape[-1]), 1)
-    total = np.add.reduce(sums, 0, np.float64) + np.add.reduce(rows[whole:], 0)
+    sums = np.matmul(np.ones((1, 64), g.dtype), rows[:whole].reshape(-1, 64, g.shape[-1]))
+    total = np.add.reduce(sums, (0, 1), np.float64) + np.add.reduce(rows[whole:], 0)
     return total.astype(g.dtype)

@@ -96,18 +96,19 @@ def standardise_backward(g: np.ndarray, x: np.ndarray, weight: np.ndarray | None
         centred = x[start:stop] if mean is None else x[start:stop] - mean[start:stop]
         product = gb * centred
         if db is not None:
-            np.add.reduce(gb, 0, out=db[block])
+            np.matmul(_ones(stop - start, x.dtype), gb, out=db[block])
         if dw is not None:
             np.matmul(rb[:, 0], product, out=dw[block])
         if dx is None:
             return
-        out = dx[start:stop]
-        np.multiply(gb if weight is None else np.multiply(gb, weight, out=out), rb, out=out)
-        slope = np.matmul(product, w)[:, None]                     # h (x - m), added up over each row
-        slope = (slope * rb.astype(np.float64) ** 3 / width).astype(x.dtype)       # what it makes, h nearly cancels
-        out -= np.multiply(centred, slope, out=product)
+        out, wide = dx[start:stop], rb.astype(np.float64)          # double precision: h nearly cancels what this makes
+        slope = np.matmul(product, w)[:, None] * (wide * wide) / width         # h (x - m), added up over each row
+        np.multiply(centred, slope.astype(x.dtype), out=product if mean is None else centred)
+        h = gb if weight is None else np.multiply(gb, weight, out=out)
+        np.subtract(h, product if mean is None else centred, out=out)
         if mean is not None:
-            out -= np.matmul(gb, w)[:, None] * rb / width
+            out -= np.matmul(gb, w)[:, None] / width
+        out *= rb
 
     in_blocks(work, rows, width, 4)
     return dx, *(d if d is None else np.add.reduce(d, 0, np.float64).astype(x.dtype) for d in (dw, db))
