@@ -20,6 +20,8 @@ from hypothesis import strategies as st
 import minigrad
 from minigrad.kernels import blas, blocks, cross_entropy, memory
 from minigrad.kernels.adam import adam_step
+from minigrad.kernels.attention import attend, attend_backward
+from minigrad.modes import Quiet
 from minigrad.nn.functional import activation, attention, loss, normalization
 
 F = minigrad.nn.functional
@@ -302,6 +304,38 @@ def test_one_query_with_scores_of_any_size(seed, level, spread):
     found = [engine.nn.functional.scaled_dot_product_attention(
         engine.ones(1, 2, 1, 2), *map(engine.from_numpy, (k, v)), scale=1.0).numpy() for engine in (minigrad, torch)]
     np.testing.assert_allclose(*found, rtol=1e-4, atol=1e-5)
+
+
+def _attended(q, k, v, g, *settings) -> list:
+    out, aside = attend(q, k, v, *settings)
+    return [out, *attend_backward(g, q, k, v, *settings, out, aside)]
+
+
+@given(seed=st.integers(0, 2**32 - 1), scale=st.sampled_from([0.3, 5.0, 30.0]), causal=st.booleans(),
+       T=st.sampled_from([2, 17, 64, 129]), S=st.sampled_from([2, 15, 65, 200]))
+def test_attention_with_scores_in_the_thousands(seed, scale, causal, T, S):
+    """Backward makes the very scores again that forward made, or else its weights would not add up to 1: of such
+    numbers, the last bit is much after exp."""
+    rng = np.random.default_rng(seed)
+    q, k, v, g = (_normal(rng, np.float32, 1, 2, n, 4) for n in (T, S, S, T))
+    k[:, :, rng.integers(S)] *= 1000
+    with Quiet():
+        dv = _attended(q, k, v, g, scale, causal)[3]
+    np.testing.assert_allclose(dv.sum(2), g.sum(2), rtol=0, atol=1e-4 * np.abs(g).sum(2).max())
+
+
+@given(seed=st.integers(0, 2**32 - 1), T=st.integers(1, 70), later=st.integers(1, 70))
+def test_what_comes_later_does_not_matter(seed, T, later):
+    """Causal, with more keys than queries: whatever stands there."""
+    rng = np.random.default_rng(seed)
+    q, k, v, g = (_normal(rng, np.float64, 2, 2, n, 3) for n in (T, T + later, T + later, T))
+    k[:, :, T:] = v[:, :, T:] = np.nan
+    with Quiet():
+        out, dq, dk, dv = _attended(q, k, v, g, 0.5, True)
+        for a, b in zip((out, dq, dk[:, :, :T], dv[:, :, :T]), _attended(q, k[:, :, :T], v[:, :, :T], g, 0.5, True),
+                        strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+    assert not dk[:, :, T:].any() and not dv[:, :, T:].any()
 
 
 @given(seed=st.integers(0, 2**32 - 1), size=st.integers(0, 300))

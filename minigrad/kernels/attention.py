@@ -50,6 +50,8 @@ def attend(q: np.ndarray, k: np.ndarray, v: np.ndarray, scale: float, causal: bo
     shape = B, H, T, v.shape[3]
     if T == 1 and kept is None and not causal and k.size:
         return _one_query(q, _for_blas(k), _for_blas(v), scale, empty_for(shape, q.dtype, q))
+    if causal:
+        k, v = k[:, :, :T], v[:, :, :T]                                      # nobody looks at later keys
     out = empty_for(shape, q.dtype, q) if kept is None else np.empty(shape, q.dtype)
     sums, tops, immoderate = np.empty((B, H, T, 1), q.dtype), np.zeros((B, H, T, 1), q.dtype), []
     cut, blocks = _blocks(T, k.shape[2], causal, q.dtype)
@@ -73,6 +75,14 @@ def attend(q: np.ndarray, k: np.ndarray, v: np.ndarray, scale: float, causal: bo
 
     _over_heads(work, q, k)
     return out, (sums, tops if immoderate else None)
+
+
+def _across(keys: np.ndarray, T: int) -> np.ndarray:
+    return keys.mT if T < FEW else np.ascontiguousarray(keys.mT)
+
+
+def _scores(q: np.ndarray, across: np.ndarray, scale: float, rows: slice, n: int) -> np.ndarray:
+    return np.matmul(q[:, :, None, rows] * (scale * LOG2E), across[:, :, :n])
 
 
 def _powers(scores: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
@@ -120,21 +130,28 @@ def attend_backward(g: np.ndarray, q: np.ndarray, k: np.ndarray, v: np.ndarray, 
     """The gradients of q, k and v, each laid out as its source is."""
     total, top = aside
     logs = np.log2(total) if top is None else np.log2(total) + top
-    dq, dk, dv = (empty_for(a.shape, a.dtype, a) for a in (q, k, v))
-    T = q.shape[2]
+    grads, T = [empty_for(a.shape, a.dtype, a) for a in (q, k, v)], q.shape[2]
+    dq, dk, dv = grads
+    if causal:
+        dk[:, :, T:] = dv[:, :, T:] = 0
+        k, v, dk, dv = (x[:, :, :T] for x in (k, v, dk, dv))
     cut, blocks = _blocks(T, k.shape[2], causal, q.dtype)
 
     def work(heads: tuple) -> None:
         keys, values = _tiles(k[heads], cut), _tiles(v[heads], cut)          # (B, H, N, W, D), (B, H, N, W, E)
-        keys_across = _appended(keys.mT, scale * LOG2E, 1, axis=3)           # (B, H, N, D + 1, W)
-        values_across = _appended(values.mT, scale, scale, axis=3)           # what this makes is ds times the scale
+        keys_across, values_across = _appended(keys.mT, LOG2E, 1, axis=3), _appended(values.mT, 1, 1, axis=3)
+        scaled_keys = keys * scale                                           # across: (B, H, N, D + 1, W)
         dks, dvs = (_room(d[heads], cut) for d in (dk, dv))
         for rows, n, mask in blocks:
             qs, gs, outs = (x[heads][:, :, None, rows] for x in (q, g, out))                   # (B, H, 1, T, D)
             delta = np.vecdot(gs, outs)[..., None]
-            qs = _appended(qs, 1, -logs[heads][:, :, None, rows], axis=4)    # (B, H, 1, T, D + 1)
+            qs = _appended(qs, scale, -logs[heads][:, :, None, rows], axis=4)                  # (B, H, 1, T, D + 1)
             gs = _appended(gs, 1, -delta if kept is None else 0, axis=4)
-            weights = np.matmul(qs, keys_across[:, :, :n])                   # (B, H, N, T, W)
+            if top is None:
+                weights = np.matmul(qs, keys_across[:, :, :n])               # (B, H, N, T, W)
+            else:                                                            # exactly the large ones that L is made of
+                weights = _scores(q[heads], _across(keys, T), scale, rows, n)
+                weights -= logs[heads][:, :, None, rows]
             np.exp2(weights, out=weights)
             if mask is not None:
                 _cap(weights, mask) if top is None else _hide(weights, mask, 0)
@@ -143,12 +160,12 @@ def attend_backward(g: np.ndarray, q: np.ndarray, k: np.ndarray, v: np.ndarray, 
             if kept is not None:
                 noise = _bits(kept[heads], rows, n, cut) * weights.dtype.type(1 / (1 - p))
                 ds *= noise
-                ds -= delta * scale
+                ds -= delta
                 met = noise * weights
             ds *= weights
             dqs = dq[heads][:, :, rows]
-            np.matmul(ds[:, :, 0], keys[:, :, 0], out=dqs) if n == 1 else np.add.reduce(
-                np.matmul(ds, keys[:, :, :n]), 2, out=dqs)
+            np.matmul(ds[:, :, 0], scaled_keys[:, :, 0], out=dqs) if n == 1 else np.add.reduce(
+                np.matmul(ds, scaled_keys[:, :, :n]), 2, out=dqs)
             _add_product(met.mT, gs[..., :-1], dvs, n, rows.stop == T)
             _add_product(ds.mT, qs[..., :-1], dks, n, rows.stop == T)
         for d, found in ((dk[heads], dks), (dv[heads], dvs)):
@@ -156,7 +173,7 @@ def attend_backward(g: np.ndarray, q: np.ndarray, k: np.ndarray, v: np.ndarray, 
                 d[...] = found.reshape(*d.shape[:2], -1, d.shape[3])[:, :, :d.shape[2]]
 
     _over_heads(work, q, k)
-    return dq, dk, dv
+    return tuple(grads)
 
 
 # ---- tiles, and blocks of them ----------------------------------------------------------------------------------
