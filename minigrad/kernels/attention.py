@@ -58,14 +58,13 @@ def attend(q: np.ndarray, k: np.ndarray, v: np.ndarray, scale: float, causal: bo
 
     def work(heads: tuple) -> None:
         keys, values = _tiles(k[heads], cut), _tiles(v[heads], cut)          # (B, H, N, W, D), (B, H, N, W, E)
-        across = keys.mT if T < FEW else np.ascontiguousarray(keys.mT)       # (B, H, N, D, W)
+        across = _across(keys, T)                                            # (B, H, N, D, W)
         for rows, n, mask in blocks:
-            scaled = q[heads][:, :, None, rows] * (scale * LOG2E)
-            scores = np.matmul(scaled, across[:, :, :n])                     # (B, H, N, T, W)
+            scores = _scores(q[heads], across, scale, rows, n)               # (B, H, N, T, W)
             total = _powers(scores, mask)
             if not (total.min() > 1 / LARGE and total.max() < LARGE):
                 immoderate.append(rows)
-                np.matmul(scaled, across[:, :, :n], out=scores)
+                scores = _scores(q[heads], across, scale, rows, n)
                 total = _powers_below(scores, mask, tops[heads][:, :, rows])
             sums[heads][:, :, rows] = total
             if kept is not None:
@@ -178,26 +177,35 @@ def attend_backward(g: np.ndarray, q: np.ndarray, k: np.ndarray, v: np.ndarray, 
 
 # ---- tiles, and blocks of them ----------------------------------------------------------------------------------
 
-@lru_cache(4)                                # few, for the masks of many queries are large
+@lru_cache(8)
 def _blocks(T: int, S: int, causal: bool, dtype: np.dtype) -> tuple[tuple[int, int], list]:
     """How keys are cut, (N, W): N W is S or a little more. And for each block of queries, the last one first, those
-    queries, the number of tiles they meet, and a mask for the last of these, (n, T, W) or what becomes that, or None:
-    0 for a key that comes later than the query, or after the last one, infinity for others."""
+    queries, the number of tiles they meet, and a mask for those tiles of which they do not see all, or None."""
     N = 1 if T < FEW and not causal else -(-S // TILE)
     W = -(-S // N)
     step = ROWS if S < LONG else LONG_ROWS
     if causal:
         step = max(step // W, 1) * W
-    keys, blocks = np.arange(N * W).reshape(N, 1, W), []
+    blocks, masks = [], {}
     for start in reversed(range(0, T, step)):
         stop = min(start + step, T)
         n = min(-(-stop // W), N) if causal else N
         whole = min((start + 1 if causal else S) // W, S // W)               # tiles that all of these queries see
-        seen = keys[whole:n] < S
-        if causal:
-            seen = seen & (keys[whole:n] <= np.arange(start, stop)[:, None])
-        blocks.append((slice(start, stop), n, np.where(seen, np.inf, 0).astype(dtype) if whole < n else None))
+        kind = start - whole * W, stop - start, n - whole, min(S - whole * W, (n - whole) * W)
+        if whole < n and kind not in masks:                                  # on the diagonal, all are alike
+            masks[kind] = _mask(*kind, W, causal, dtype)
+        blocks.append((slice(start, stop), n, masks[kind] if whole < n else None))
     return (N, W), blocks
+
+
+def _mask(first: int, queries: int, tiles: int, keys: int, W: int, causal: bool, dtype: np.dtype) -> np.ndarray:
+    """(n, T, W), or what becomes that: 0 for a key that comes later than the query, of which the first stands at
+    `first`, or after the last key; infinity for others."""
+    places = np.arange(tiles * W).reshape(tiles, 1, W)
+    seen = places < keys
+    if causal:
+        seen = seen & (places <= np.arange(first, first + queries)[:, None])
+    return np.where(seen, np.inf, 0).astype(dtype)
 
 
 def _tiles(x: np.ndarray, cut: tuple[int, int]) -> np.ndarray:
