@@ -50,13 +50,15 @@ from .composed.reduce import (
 )
 from .composed import return_types
 from .composed.out import into as _into
+from .composed.joining import (
+    atleast_1d, atleast_2d, atleast_3d, block_diag, cartesian_prod, cat, chunk, column_stack, combinations,
+    concat, concatenate, dsplit, dstack, hsplit, hstack, meshgrid, narrow, roll, row_stack, select, split,
+    split_with_sizes, stack, tensor_split, unbind, vsplit, vstack,
+)
 from .composed.shape import (
-    adjoint, as_strided, atleast_1d, atleast_2d, atleast_3d, block_diag, broadcast_shapes, broadcast_tensors,
-    broadcast_to, cartesian_prod, cat, chunk, clone, column_stack, combinations, concat, concatenate, diag,
-    diag_embed, diagflat, diagonal, dsplit, dstack, flatten, flip, fliplr, flipud, hsplit, hstack, meshgrid,
-    moveaxis, movedim, narrow, permute, ravel, repeat_interleave, reshape, roll, rot90, row_stack, select, split,
-    split_with_sizes, squeeze, stack, swapaxes, swapdims, t, tensor_split, tile, transpose, tril, triu, unbind,
-    unflatten, unsqueeze, vsplit, vstack,
+    adjoint, as_strided, broadcast_shapes, broadcast_tensors, broadcast_to, clone, diag, diag_embed, diagflat,
+    diagonal, flatten, flip, fliplr, flipud, moveaxis, movedim, permute, ravel, repeat_interleave, reshape,
+    rot90, squeeze, swapaxes, swapdims, t, tile, transpose, tril, triu, unflatten, unsqueeze,
 )
 from .composed.index import (
     argwhere, diagonal_scatter, gather, index_add, index_copy, index_fill, index_put, index_put_, index_select,

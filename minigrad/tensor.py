@@ -17,6 +17,7 @@ from .composed import (
     elementwise,
     index,
     inplace,
+    joining,
     linalg,
     metadata,
     numeric,
@@ -29,8 +30,8 @@ from .refusals import CROSSING, is_torchs, tensor_not
 from .utils.hooks import RemovableHandle, add_hook
 
 
-class Tensor(elementwise.Methods, reduce.Methods, shape.Methods, index.Methods, linalg.Methods, inplace.Methods,
-             metadata.Methods, conversion.Methods, creation.Methods, random.Methods, numeric.Methods,
+class Tensor(elementwise.Methods, reduce.Methods, shape.Methods, joining.Methods, index.Methods, linalg.Methods,
+             inplace.Methods, metadata.Methods, conversion.Methods, creation.Methods, random.Methods, numeric.Methods,
              decompositions.Methods, systems.Methods, Variable):
     """A multi-dimensional array that remembers how it was computed."""
 

@@ -21,8 +21,10 @@ from ..ops.reduce import dim_of
 from ..ops.shape import alias, basic_index, contiguous_copy, diagonal_view, expand_to, reshape_to, write
 from ..refusals import check_inplace, check_overlap, is_torchs, tensor_not
 from ..views import assign
+from .arguments import require_tensor, takes_out
 from .inplace import copy_, fill_, inplace, is_recorded, write_unrecorded
-from .shape import common_shape, contiguous, flatten, require_tensor, takes_out, unbind
+from .joining import unbind
+from .shape import common_shape, contiguous, flatten
 
 WHOLE = slice(None)
 

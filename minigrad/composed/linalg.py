@@ -20,9 +20,10 @@ from ..ops.shape import basic_index, diagonal_view, permute_dims, reshape_to
 from ..ops.svd import singular_values
 from ..refusals import unknown
 from . import reduce
+from .arguments import require_tensor, takes_out
 from .deprecated import numbers_first
 from .inplace import inplace
-from .shape import contiguous, expand, movedim, require_tensor, takes_out, transpose, unsqueeze
+from .shape import contiguous, expand, movedim, transpose, unsqueeze
 
 # ---- checks -----------------------------------------------------------------------------------------------------
 
@@ -274,7 +275,7 @@ def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
     if input.array.shape[dim] != 3 or other.array.shape[dim] != 3:
         raise RuntimeError(f"linalg.cross: inputs dimension {dim} must have length 3. Got {input.array.shape[dim]} and "
                            f"{other.array.shape[dim]}")
-    from .shape import roll
+    from .joining import roll
     back, forth = (lambda x: roll(x, -1, dim)), (lambda x: roll(x, 1, dim))
     return back(input) * forth(other) - forth(input) * back(other)
 

@@ -19,7 +19,8 @@ from ..ops.logic import check_tensors
 from ..ops.promotion import promoted, to_floating
 from ..ops.reduce import dim_of
 from .inplace import inplace
-from .shape import cat, expand, flatten, narrow, stack, unsqueeze
+from .joining import cat, narrow, stack
+from .shape import expand, flatten, unsqueeze
 
 # ---- order ------------------------------------------------------------------------------------------------------
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from .. import creation, random
 from ..composed.decompositions import _mT, cholesky, inv, solve_triangular
+from ..composed.joining import stack
 from ..composed.numeric import digamma, lgamma
-from ..composed.shape import stack
 from ..dtypes import finfo
 from ..graph import Tensor, new_tensor
 from ..modes import no_grad

@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 
-from ...composed.shape import cat
+from ...composed.joining import cat
 from ...graph import Tensor, Variable, new_tensor, primitive
 from ...kernels.attention import attend, attend_backward
 from ...kernels.layout import arranged

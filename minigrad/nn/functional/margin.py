@@ -182,7 +182,7 @@ def ctc_loss(log_probs: Tensor, targets: Tensor, input_lengths: Tensor, target_l
 
 @composite("CtcLoss")
 def _paths(x, rows: list[np.ndarray], steps: np.ndarray, letters: np.ndarray, blank: int):
-    from ...composed.shape import cat, stack
+    from ...composed.joining import cat, stack
     count, width = len(rows), 2 * int(letters.max(initial=0)) + 1
     spelled = np.full((count, width), blank)
     for n, row in enumerate(rows):

@@ -9,7 +9,8 @@ from itertools import product
 
 import numpy as np
 
-from ...composed.shape import narrow, permute, stack
+from ...composed.joining import narrow, stack
+from ...composed.shape import permute
 from ...graph import Tensor, new_tensor
 from ...names import composite
 from ...ops.logic import check_tensors

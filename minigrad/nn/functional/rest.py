@@ -56,7 +56,7 @@ def _bags(weight, index: np.ndarray, starts: np.ndarray, mode: str, per_sample, 
         rows = rows * per_sample.unsqueeze(1)
     kept = np.ones(len(index), bool) if padding_idx is None else index != padding_idx
     if mode == "max":
-        from ...composed.shape import stack
+        from ...composed.joining import stack
         empty = new_tensor(np.zeros(weight.array.shape[1], weight.array.dtype))
         bags = [np.flatnonzero(kept[a:b]) + a for a, b in zip(starts, ends)]
         return stack([rows[new_tensor(bag)].max(0)[0] if len(bag) else empty for bag in bags])

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...composed.index import gather, where
-from ...composed.shape import stack
+from ...composed.joining import stack
 from ...creation import linspace
 from ...graph import Tensor, new_tensor
 from ...names import named

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import warnings
 
-from ...composed.shape import cat, stack
+from ...composed.joining import cat, stack
 from ...graph import Tensor
 from ...ops.elementwise import relu, sigmoid, tanh
 from .. import functional as F

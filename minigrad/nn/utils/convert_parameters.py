@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ...composed.shape import cat
+from ...composed.joining import cat
 from ...graph import Tensor, Variable
 
 

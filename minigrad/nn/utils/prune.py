@@ -7,8 +7,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from numbers import Real
 
+from ...composed.joining import cat
 from ...composed.reduce import kthvalue, topk
-from ...composed.shape import cat
 from ...creation import ones_like, zeros_like
 from ...random import rand, rand_like
 from ...tensor import Tensor

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...composed.shape import cat, stack
+from ...composed.joining import cat, stack
 from ...graph import Tensor, Variable, new_tensor
 
 __all__ = ["PackedSequence", "invert_permutation", "pack_padded_sequence", "pack_sequence", "pad_packed_sequence",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ... import autograd
-from ...composed.shape import stack, unbind
+from ...composed.joining import stack, unbind
 from ...creation import zeros_like
 from ...graph import Tensor, Variable
 from ...modes import enable_grad

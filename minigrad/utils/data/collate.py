@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ... import dtypes
-from ...composed.shape import stack
+from ...composed.joining import stack
 from ...creation import as_tensor, tensor
 from ...tensor import Tensor
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .... import autograd
-from ....composed.shape import stack
+from ....composed.joining import stack
 from ....creation import ones_like, zeros_like
 from ....graph import Variable
 from ....modes import enable_grad
