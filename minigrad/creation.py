@@ -160,6 +160,9 @@ def dtype_of_type_name(name: str) -> dtypes.dtype:
 def ints(name: str, argument: str, given: tuple, by_name: Ints | None = None) -> tuple[int, ...]:
     """The integers of x.view(2, 3), x.view((2, 3)) or x.view(size=(2, 3)). With `argument`, there must be one."""
     if by_name is not None:
+        if given:
+            raise TypeError(f"{name}() received an invalid combination of arguments: '{argument}' twice, by its place "
+                            "and by its name")
         given = by_name if isinstance(by_name, Sequence) else (by_name,)
     elif len(given) == 1 and isinstance(given[0], Sequence) and not isinstance(given[0], str):
         given = given[0]
@@ -169,7 +172,11 @@ def ints(name: str, argument: str, given: tuple, by_name: Ints | None = None) ->
 
 
 def int_tuple(name: str, argument: str, given: Sequence) -> tuple[int, ...]:
-    """A sequence of integers, which have 64 bits in torch."""
+    """A sequence of integers, which have 64 bits in torch. That the first is no boolean is all that torch makes sure
+    of in this respect."""
+    if given and isinstance(given[0], bool):
+        raise TypeError(f"{name}(): argument '{argument}' must be tuple of ints, but found element of type bool at "
+                        "pos 0")
     try:
         return tuple([n if type(n) is int and -2**63 <= n < 2**63 else as_int(name, argument, n) for n in given])
     except ValueError as error:

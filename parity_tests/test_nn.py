@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
 from collections.abc import Callable
@@ -589,3 +590,46 @@ def test_embedding_max_norm() -> None:
         seen.append((values(out), values(table.weight), values(table.weight.grad)))
     for mine, theirs in zip(*seen, strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-6)
+
+
+# ---- what is refused --------------------------------------------------------------------------------------------
+
+def _outcome(engine: ModuleType, call: Callable) -> tuple:
+    """The shape of a result, or the class of an error."""
+    try:
+        return tuple(call(engine).shape)
+    except (RuntimeError, TypeError) as error:
+        return type(error).__name__,
+
+
+@pytest.mark.parametrize("norm", ["layer_norm", "group_norm", "batch_norm"])
+def test_norms_take_the_mixtures_of_dtypes_that_torch_takes(norm: str) -> None:
+    def call(engine: ModuleType) -> Any:
+        x, *p = (engine.ones(shape, dtype=getattr(engine, d)) for shape, d in zip([(3, 4), *[(4,)] * 4], kinds))
+        f = getattr(engine.nn.functional, norm)
+        return f(x, *p, training=True) if norm == "batch_norm" else f(x, (4,) if norm == "layer_norm" else 2, *p)
+    for kinds in itertools.product(["float16", "float32", "float64"], repeat=5 if norm == "batch_norm" else 3):
+        mine, theirs = (_outcome(engine, call) for engine in ENGINES)
+        assert mine == theirs, kinds
+
+
+def test_linear_by_a_vector_takes_the_shapes_that_torch_takes() -> None:
+    sides = [(3,), (2, 3), (1, 3)], [(3,), (4, 3)], [(), (1,), (2,), (3,), (4,), (2, 4)]
+    def call(engine: ModuleType) -> Any:
+        return engine.nn.functional.linear(*map(engine.ones, shapes))
+    for shapes in itertools.product(*sides):
+        mine, theirs = (_outcome(engine, call) for engine in ENGINES)
+        assert mine == theirs, shapes
+
+
+@pytest.mark.parametrize("call", [
+    lambda x: x.view(True, 6), lambda x: x.view(6, True), lambda x: x.view(3, 2, size=(3, 2)),
+    lambda x: x.reshape((True, 6)), lambda x: x.expand(True, 6), lambda x: x.repeat(True, 2),
+    lambda x: x.repeat(2, True), lambda x: x.flip((False,)), lambda x: x[0].mT, lambda x: x[0].mH, lambda x: x.mT,
+    lambda x: x.int().add(x.int(), alpha=1.0), lambda x: x.add(x.int(), alpha=1.0),
+    lambda x: x.int().sub_(1, alpha=1.0),
+])
+@pytest.mark.filterwarnings("ignore:Tensor.m:UserWarning")
+def test_arguments_that_are_nearly_right(call: Callable) -> None:
+    mine, theirs = (_outcome(engine, lambda e: call(e.ones(6))) for engine in ENGINES)
+    assert mine == theirs

@@ -219,11 +219,13 @@ def sub(input, other, *last, alpha: int | float = 1):
 
 
 def _sum(plain: Callable, of_halves: Callable, input, other, alpha):
-    if alpha == 1 and alpha is not True:
+    if type(alpha) is int and alpha == 1:
         return plain(*pair(input, other))
     if isinstance(alpha, Variable) and alpha.array.ndim == 0:        # a number, as torch takes it
         alpha = alpha.array.item()
     factor = check_alpha(alpha, input, other)
+    if alpha == 1 and alpha is not True:
+        return plain(*pair(input, other))
     if all(isinstance(x, Variable) and x.array.dtype.char == "e" for x in (input, other)):
         return of_halves(*pair(input, other), float(as_scalar(factor, np.dtype(np.float16))))
     return plain(*pair(input, mul(pair(input, other)[1], factor) if isinstance(other, Variable) else other * alpha))

@@ -652,6 +652,10 @@ class Methods:
     @property
     def mT(self) -> Tensor:
         """The matrices in the last two dimensions, transposed."""
+        if not self.array.ndim:
+            warnings.warn("Tensor.mT is deprecated on 0-D tensors. This function is the identity in these cases.",
+                          stacklevel=2)
+            return self
         if self.array.ndim < 2:
             raise RuntimeError("tensor.mT is only supported on matrices or batches of matrices. "
                                f"Got {self.array.ndim}-D tensor.")
@@ -667,4 +671,7 @@ class Methods:
 
     @property
     def mH(self) -> Tensor:
+        if not self.array.ndim:
+            warnings.warn("Tensor.mH is deprecated on 0-D tensors. Consider using x.conj().", stacklevel=2)
+            return self
         return self.mT

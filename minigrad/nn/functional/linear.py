@@ -64,7 +64,7 @@ def _by_a_vector(input, weight, bias):
                            f"{input.array.ndim}D and {weight.array.ndim}D")
     if weight.array.ndim > 2:
         raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {weight.array.ndim}D")
-    if bias is not None and input.array.ndim == 2:
+    if bias is not None and (input.array.ndim == 2 or bias.array.ndim):
         raise RuntimeError("mat2 must be a matrix, got 1-D tensor")
     out = input.matmul(weight)
     return out if bias is None else out + bias
