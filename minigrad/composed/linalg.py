@@ -23,6 +23,7 @@ from . import reduce
 from .arguments import require_tensor, takes_out
 from .deprecated import numbers_first
 from .inplace import inplace
+from .joining import roll
 from .shape import contiguous, expand, movedim, transpose, unsqueeze
 
 # ---- checks -----------------------------------------------------------------------------------------------------
@@ -275,7 +276,6 @@ def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
     if input.array.shape[dim] != 3 or other.array.shape[dim] != 3:
         raise RuntimeError(f"linalg.cross: inputs dimension {dim} must have length 3. Got {input.array.shape[dim]} and "
                            f"{other.array.shape[dim]}")
-    from .joining import roll
     back, forth = (lambda x: roll(x, -1, dim)), (lambda x: roll(x, 1, dim))
     return back(input) * forth(other) - forth(input) * back(other)
 
