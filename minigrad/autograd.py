@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Iterable, Sequence
-from functools import cache, partial
+from functools import partial
 
 import numpy as np
 
@@ -123,7 +123,7 @@ def _accumulate(leaf: Tensor, g) -> None:
     if isinstance(g, Variable):
         leaf._grad = g.clone() if former is None else former + g
     elif former is None:
-        ours = _references(g) <= _alone()[1] and _owns_memory(g) and g.strides == leaf.array.strides
+        ours = _references(g) <= _ALONE_BELOW and _owns_memory(g) and g.strides == leaf.array.strides
         leaf._grad = new_tensor(g if ours else _copy_like(leaf.array, g))
     elif former._counter is not None:
         check_memory(former)
@@ -156,12 +156,14 @@ def _references_below(x) -> int:
     return _references(x)
 
 
-@cache
-def _alone() -> tuple[int, int]:
+def _references_alone() -> tuple[int, int]:
     """What `_references` says of an array that nothing holds but a local variable: its caller's, and that of the
-    caller's caller. Versions of Python differ in it. Of an array with no more, the walk is the only owner."""
+    caller's caller. Versions of Python differ in it; more than 3 and 4 it is only under a debugger's eyes."""
     x = np.empty(0)
-    return _references(x), _references_below(x)
+    return min(_references(x), 3), min(_references_below(x), 4)
+
+
+_ALONE, _ALONE_BELOW = _references_alone()       # of an array with no more references, the walk is the only owner
 
 
 def _copy_like(like: np.ndarray, g) -> np.ndarray:
@@ -228,7 +230,7 @@ def grad(outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor],
                                    "graph. Set allow_unused=True if this is the desired behavior.")
             g = np.zeros_like(t.array) if materialize_grads else None
         elif not isinstance(g, Variable):
-            ours = _references(g) <= _alone()[0] + 1 and _owns_memory(g)                  # `found` holds it, too
+            ours = _references(g) <= _ALONE + 1 and _owns_memory(g)                  # `found` holds it, too
             g = g if ours else np.array(g)
         results.append(g if g is None or isinstance(g, Variable) else new_tensor(g))
     return tuple(results)

@@ -227,8 +227,8 @@ def primitive(name: str | None = None, *, elementwise: bool = False, **rules: Ca
         def op(*args, **kwargs):
             if kwargs or len(args) < first:
                 args = bind(forward.__name__, params, defaults, args, kwargs)
-            for first_tensor in args:
-                if isinstance(first_tensor, Variable):
+            for a in args:
+                if isinstance(a, Variable):
                     break
             else:                               # a rule calls, with bare arrays
                 if isinstance(args[0], _ARRAYS) or any(isinstance(a, _ARRAYS) for a in args):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -362,3 +364,23 @@ def test_wide_and_deep_graphs(T):
         c = c.sin()
     g, = T.autograd.grad(c.sum(), x, create_graph=True)
     return x.grad, d, g.detach(), T.autograd.grad(g.sum(), x)
+
+
+def test_gradients_are_nobody_elses_under_a_debugger():
+    """It holds references of its own, by which a gradient's owners are told."""
+    code = """
+import sys
+def watch(frame, *_):
+    frame.f_locals
+    return watch
+sys.settrace(watch)
+import minigrad
+x, y = (minigrad.ones(3).requires_grad_() for _ in range(2))
+(x * 2).sum().backward()
+sys.settrace(None)
+x.grad, given = None, minigrad.ones(3)
+(x + y).backward(given)
+x.grad += 1
+assert y.grad.tolist() == given.tolist() == [1, 1, 1]
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -324,6 +324,35 @@ def test_attention_with_scores_in_the_thousands(seed, scale, causal, T, S):
     np.testing.assert_allclose(dv.sum(2), g.sum(2), rtol=0, atol=1e-4 * np.abs(g).sum(2).max())
 
 
+def test_one_head_with_large_scores_does_not_change_another(monkeypatch):
+    """Threads take groups of heads, and what a head needs is decided for it alone."""
+    monkeypatch.setattr(blocks, "ALONE", 0)
+    rng, found = np.random.default_rng(0), set()
+    q, k, v, g = (_normal(rng, np.float32, 2, 4, 70, 16) for _ in range(4))
+    q[:, 0] *= 1000
+    for threads in 1, 2, 4, 8:
+        minigrad.set_num_threads(threads)
+        with Quiet():
+            found.add(b"".join(a.tobytes() for a in _attended(q, k, v, g, -0.7, True)))
+    minigrad.set_num_threads(1)
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize(("score", "value"), [(30.0, 1e20), (60.0, 1e30), (-30.0, 1e-22), (-60.0, 1e-36)])
+def test_attention_to_equal_scores_gives_the_value(score, value):
+    """However large both are, as long as the result is not."""
+    ones = np.ones((1, 1, 20, 1), np.float32)
+    out, *grads = _attended(ones, ones * np.float32(score), ones * np.float32(value), ones, 1.0, False)
+    np.testing.assert_allclose(out, value, rtol=1e-5)
+    assert np.isfinite(grads).all()
+
+
+def test_gelus_slope_where_x_cubed_is_infinite():
+    x = minigrad.tensor([8e12, 1e18, -1e18], requires_grad=True)
+    F.gelu(x, approximate="tanh").sum().backward()
+    assert x.grad.tolist() == [1, 1, 0]
+
+
 @given(seed=st.integers(0, 2**32 - 1), T=st.integers(1, 70), later=st.integers(1, 70))
 def test_what_comes_later_does_not_matter(seed, T, later):
     """Causal, with more keys than queries: whatever stands there."""

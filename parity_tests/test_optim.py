@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import math
 import pickle
 import re
 import warnings
@@ -620,3 +621,80 @@ def test_no_warnings():
         warnings.simplefilter("error")
         for name in SETTINGS:
             Run(minigrad, (name, {}, {})).steps(2)
+
+
+# ---- many small parameters, which Adam moves together ------------------------------------------------------------
+
+def _two(engine, lr=0.5):
+    base = engine.tensor([1.0, -1.0, 2.0])
+    a, b = engine.nn.Parameter(base), engine.nn.Parameter(base[:2])
+    a.grad, b.grad = engine.tensor([0.5, 0.5, 0.5]), engine.tensor([-0.3, 0.2])
+    return a, b, engine.optim.Adam([a, b], lr=lr, weight_decay=0.5)
+
+
+def test_parameters_that_share_memory_move_in_turn():
+    found = []
+    for engine in (minigrad, torch):
+        a, b, optimizer = _two(engine)
+        for scale in 1.0, 0.4, 0.7:
+            a.grad, b.grad = a.grad * scale, b.grad * -scale
+            optimizer.step()
+        found.append(a.detach().numpy())
+    np.testing.assert_allclose(*found, rtol=1e-6)
+
+
+def test_a_gradient_in_the_memory_of_another_parameter():
+    found = []
+    for engine in (minigrad, torch):
+        a, b = (engine.nn.Parameter(engine.tensor([x, 1.0])) for x in (1.0, 2.0))
+        optimizer = engine.optim.Adam([a, b], lr=0.3)
+        for _ in range(3):
+            a.grad, b.grad = engine.tensor([0.5, -0.5]), a.data
+            optimizer.step()
+        found.append(np.stack([a.detach().numpy(), b.detach().numpy()]))
+    np.testing.assert_allclose(*found, rtol=1e-6)
+
+
+def test_state_of_another_shape_is_refused():
+    """Even where the sizes of two parameters add up to those of their states."""
+    for engine in (minigrad, torch):
+        a, b = (engine.nn.Parameter(engine.zeros(n)) for n in (3, 5))
+        optimizer = engine.optim.Adam([a, b])
+        for sizes in (3, 5), (5, 3):
+            for p, n in zip((a, b), sizes, strict=True):
+                p.data, p.grad = engine.zeros(n), None
+                p.grad = engine.ones(n)
+            if sizes == (3, 5):
+                optimizer.step()
+        with pytest.raises((RuntimeError, ValueError)):
+            optimizer.step()
+
+
+def test_small_parameters_move_as_they_would_alone():
+    """Whatever their settings: to the bit."""
+    def parameters():
+        rng = np.random.default_rng(0)
+        made = [minigrad.nn.Parameter(minigrad.from_numpy(rng.standard_normal(n).astype(np.float32)))
+                for n in (3, 0, 7, 4, 2, 5)]
+        for p in made:
+            p.grad = minigrad.from_numpy(rng.standard_normal(p.shape).astype(np.float32))
+        return made
+    settings = [{"lr": 0.1}, {"lr": 0.1, "amsgrad": True}, {"lr": np.array(0.1)}, {"lr": minigrad.tensor(0.1)},
+                {"weight_decay": 0.3}, {"maximize": True}]
+    together, alone = parameters(), parameters()
+    optimizers = [minigrad.optim.AdamW([{"params": [p], **s} for p, s in zip(together, settings, strict=True)])]
+    optimizers += [minigrad.optim.AdamW([p], **s) for p, s in zip(alone, settings, strict=True)]
+    for _ in range(3):
+        for optimizer in optimizers:
+            optimizer.step()
+    for a, b in zip(together, alone, strict=True):
+        assert a.tolist() == b.tolist()
+
+
+def test_an_overflowing_norm_is_infinite_without_a_warning():
+    for size in 3, 1 << 17:
+        p = minigrad.nn.Parameter(minigrad.zeros(size))
+        p.grad = minigrad.full((size,), 1e25)
+        with warnings.catch_warnings(), np.errstate(over="raise"):
+            warnings.simplefilter("error")
+            assert minigrad.nn.utils.clip_grad_norm_([p], 1.0).item() == math.inf

@@ -14,8 +14,8 @@ whole rows comes out of the products, too: (Q, -L) (K, 1)^T is S - L, and (dO, -
 Dropout multiplies P by D, 1 / (1 - p) where a weight is kept and 0 elsewhere, before it meets V; then dP = (dO V^T) D,
 and dS is as before. What is kept is drawn by the caller, and comes as a bit for each weight.
 
-Softmax subtracts each row's largest score, so that no exponential overflows. That is a slow reduction, and where
-sums of exponentials are neither huge nor tiny nor NaN, it is left out: nothing was lost.
+Softmax subtracts each row's largest score, so that no exponential overflows. That is a slow reduction, and in heads
+where sums of exponentials are neither huge nor tiny nor NaN, it is left out.
 
 Letters: B batch, H heads, T queries, S keys, D and E their sizes; N tiles of W keys each.
 """
@@ -37,7 +37,7 @@ TILE = 64                                    # keys in a tile, at most
 ROWS, LONG_ROWS = 64, 128                    # queries in a block, of few keys and of many
 LONG = 512                                   # keys that are many
 FEW = 16                                     # queries for which the keys are not worth a copy
-LARGE = 1e30                                 # a sum below it, and above its reciprocal, has lost nothing
+LARGE = 1e15                                 # a sum below it, and above its reciprocal, leaves room for large values
 LOG2E = 1 / math.log(2)
 
 
@@ -53,7 +53,7 @@ def attend(q: np.ndarray, k: np.ndarray, v: np.ndarray, scale: float, causal: bo
     if causal:
         k, v = k[:, :, :T], v[:, :, :T]                                      # nobody looks at later keys
     out = empty_for(shape, q.dtype, q) if kept is None else np.empty(shape, q.dtype)
-    sums, tops, immoderate = np.empty((B, H, T, 1), q.dtype), np.zeros((B, H, T, 1), q.dtype), []
+    sums, tops, lowered = np.empty((B, H, T, 1), q.dtype), np.zeros((B, H, T, 1), q.dtype), []
     cut, blocks = _blocks(T, k.shape[2], causal, q.dtype)
 
     def work(heads: tuple) -> None:
@@ -63,9 +63,11 @@ def attend(q: np.ndarray, k: np.ndarray, v: np.ndarray, scale: float, causal: bo
             scores = _scores(q[heads], across, scale, rows, n)               # (B, H, N, T, W)
             total = _powers(scores, mask)
             if not (total.min() > 1 / LARGE and total.max() < LARGE):
-                immoderate.append(rows)
-                scores = _scores(q[heads], across, scale, rows, n)
-                total = _powers_below(scores, mask, tops[heads][:, :, rows])
+                lowered.append(heads)
+                careful = ~((total > 1 / LARGE) & (total < LARGE)).all(2, keepdims=True)
+                larger = _scores(q[heads], across, scale, rows, n)
+                total = np.where(careful, _powers_below(larger, mask, tops[heads][:, :, rows], careful), total)
+                scores = np.where(careful[:, :, None], larger, scores)
             sums[heads][:, :, rows] = total
             if kept is not None:
                 scores *= _bits(kept[heads], rows, n, cut)
@@ -73,7 +75,7 @@ def attend(q: np.ndarray, k: np.ndarray, v: np.ndarray, scale: float, causal: bo
             np.divide(_added(np.matmul(scores, values[:, :, :n])), total, out=out[heads][:, :, rows])
 
     _over_heads(work, q, k)
-    return out, (sums, tops if immoderate else None)
+    return out, (sums, tops if lowered else None)
 
 
 def _across(keys: np.ndarray, T: int) -> np.ndarray:
@@ -92,15 +94,15 @@ def _powers(scores: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
     return _added(np.matmul(scores, np.ones((scores.shape[-1], 1), scores.dtype)))
 
 
-def _powers_below(scores: np.ndarray, mask: np.ndarray | None, top: np.ndarray) -> np.ndarray:
-    """The same, of scores less each row's largest, which is written to `top`: where powers would overflow or vanish,
-    or something is not a number."""
+def _powers_below(scores: np.ndarray, mask: np.ndarray | None, top: np.ndarray, careful: np.ndarray) -> np.ndarray:
+    """The same, of scores less each row's largest, which is written to `top` in the heads that are `careful`: where
+    powers would overflow or vanish, or something is not a number."""
     if mask is not None:
         _hide(scores, mask, -math.inf)
     largest = np.maximum.reduce(scores, (2, 4), keepdims=True)               # (B, H, 1, T, 1)
     largest[largest == -math.inf] = 0                                        # a query that looks at nothing gets zeros
     scores -= largest
-    top[...] = largest[:, :, 0]
+    np.copyto(top, largest[:, :, 0], where=careful)
     total = _powers(scores, None)
     total[total == 0] = 1
     return total
@@ -141,7 +143,9 @@ def attend_backward(g: np.ndarray, q: np.ndarray, k: np.ndarray, v: np.ndarray, 
         keys_across, values_across = _appended(keys.mT, LOG2E, 1, axis=3), _appended(values.mT, 1, 1, axis=3)
         scaled_keys = keys * scale                                           # across: (B, H, N, D + 1, W)
         dks, dvs = (_room(d[heads], cut) for d in (dk, dv))
+        across = None if top is None else _across(keys, T)
         for rows, n, mask in blocks:
+            first = rows.stop == T
             qs, gs, outs = (x[heads][:, :, None, rows] for x in (q, g, out))                   # (B, H, 1, T, D)
             delta = np.vecdot(gs, outs)[..., None]
             qs = _appended(qs, scale, -logs[heads][:, :, None, rows], axis=4)                  # (B, H, 1, T, D + 1)
@@ -149,11 +153,13 @@ def attend_backward(g: np.ndarray, q: np.ndarray, k: np.ndarray, v: np.ndarray, 
             if top is None:
                 weights = np.matmul(qs, keys_across[:, :, :n])               # (B, H, N, T, W)
             else:                                                            # exactly the large ones that L is made of
-                weights = _scores(q[heads], _across(keys, T), scale, rows, n)
+                weights = _scores(q[heads], across, scale, rows, n)
                 weights -= logs[heads][:, :, None, rows]
             np.exp2(weights, out=weights)
-            if mask is not None:
-                _cap(weights, mask) if top is None else _hide(weights, mask, 0)
+            if mask is not None and top is None:
+                _cap(weights, mask)
+            elif mask is not None:
+                _hide(weights, mask, 0)
             ds = np.matmul(gs, values_across[:, :, :n])
             met = weights                                                    # what met the values
             if kept is not None:
@@ -163,12 +169,14 @@ def attend_backward(g: np.ndarray, q: np.ndarray, k: np.ndarray, v: np.ndarray, 
                 met = noise * weights
             ds *= weights
             dqs = dq[heads][:, :, rows]
-            np.matmul(ds[:, :, 0], scaled_keys[:, :, 0], out=dqs) if n == 1 else np.add.reduce(
-                np.matmul(ds, scaled_keys[:, :, :n]), 2, out=dqs)
-            _add_product(met.mT, gs[..., :-1], dvs, n, rows.stop == T)
-            _add_product(ds.mT, qs[..., :-1], dks, n, rows.stop == T)
-        for d, found in ((dk[heads], dks), (dv[heads], dvs)):
-            if not np.may_share_memory(d, found):
+            if n == 1:
+                np.matmul(ds[:, :, 0], scaled_keys[:, :, 0], out=dqs)
+            else:
+                np.add.reduce(np.matmul(ds, scaled_keys[:, :, :n]), 2, out=dqs)
+            _add_product(met.mT, gs[..., :-1], dvs, n, first)
+            _add_product(ds.mT, qs[..., :-1], dks, n, first)
+        if k.shape[2] < math.prod(cut):                                      # they are not in their places yet
+            for d, found in ((dk[heads], dks), (dv[heads], dvs)):
                 d[...] = found.reshape(*d.shape[:2], -1, d.shape[3])[:, :, :d.shape[2]]
 
     _over_heads(work, q, k)
@@ -254,20 +262,22 @@ def _bits(kept: np.ndarray, rows: slice, n: int, cut: tuple[int, int]) -> np.nda
     return bits.reshape(*bits.shape[:3], n, cut[1]).swapaxes(2, 3)
 
 
+# What is hidden may be infinite by then, and in careful heads not a number, which a minimum would keep.
+
 def _cap(powers: np.ndarray, mask: np.ndarray) -> None:
-    """Zeros where the mask has them, even for infinity."""
+    """Zeros where the mask has them."""
     last = powers[:, :, -len(mask):]
     np.minimum(last, mask, out=last)
 
 
-def _hide(scores: np.ndarray, mask: np.ndarray, by: float) -> None:
-    """Another number where the mask is 0, even for NaN."""
-    np.copyto(scores[:, :, -len(mask):], by, where=mask == 0)
+def _hide(scores: np.ndarray, mask: np.ndarray, value: float) -> None:
+    """This value where the mask is 0."""
+    np.copyto(scores[:, :, -len(mask):], value, where=mask == 0)
 
 
 def _over_heads(work: Callable, q: np.ndarray, k: np.ndarray) -> None:
     """work((batches, heads)) for groups whose blocks of scores together are not too large for the cache. No head has a
-    part in another's result, so the number of threads may decide, too."""
+    part in another's result, so here the number of threads may decide how work is cut."""
     (B, H, T, _), S = q.shape, k.shape[2]
     rows = min(T, ROWS if S < LONG else LONG_ROWS)
     group = max(min(4 * BLOCK // (rows * S), -(-B * H // get_num_threads())), 1)

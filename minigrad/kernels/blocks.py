@@ -25,7 +25,7 @@ ALONE = 8 * BLOCK          # elements times passes: less is done by the caller, 
 
 def block_rows(rows: int, width: int = 1, blocks: int = 1) -> int:
     """How many of the rows, each of `width` elements, are done at once: all, if they are no more than a block; else
-    they are cut evenly, for two threads or more, into parts of at most that many blocks."""
+    they are cut evenly, as nearly as may be into an even number of parts of at most that many blocks."""
     if rows * width <= BLOCK:
         return max(rows, 1)
     most = max(1, blocks * BLOCK // width)

@@ -18,6 +18,7 @@ from .blocks import in_blocks
 from .layout import arranged
 
 C, A = math.sqrt(2 / math.pi), 0.044715
+LARGE = 1e12
 
 
 @cache
@@ -51,6 +52,7 @@ def gelu_tanh_backward(g: np.ndarray, input: np.ndarray) -> np.ndarray:
         part, t = flat.part(start, stop), out[start:stop]
         x, inner = part.array, part.empty_like()
         u, rest = inner.array, np.multiply(x, x)
+        np.minimum(rest, LARGE, out=rest)        # where tanh is 1 or -1, lest u be infinite and 1 - t nothing
         np.multiply(rest, x, out=u)
         inner.axpby(C, part, C * A)
         np.tanh(u, out=t)

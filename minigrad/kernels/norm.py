@@ -53,7 +53,7 @@ def sum_of_squares(x: np.ndarray) -> np.floating:
     sums = np.zeros(-(-flat.size // step), x.dtype)
 
     def work(start: int, stop: int) -> None:
-        sums[start // step] = np.vecdot(flat[start:stop], flat[start:stop])
+        sums[start // step] = flat[start:stop].dot(flat[start:stop])
 
     in_blocks(work, flat.size, passes=1)
     return sums.sum(dtype=np.float64).astype(x.dtype)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -12,11 +11,12 @@ import numpy as np
 from ..graph import Tensor, Variable
 from ..kernels.adam import adam_step
 from .optimizer import (
+    Elementwise,
     Optimizer,
     check_fused,
     check_one_element,
     check_range,
-    elementwise,
+    in_float32,
     refuse_capturable,
     scalar,
     step_count,
@@ -82,13 +82,15 @@ class Adam(Optimizer):
         lr, beta1, beta2 = map(scalar, (group["lr"], *group["betas"]))
         if group["fused"]:                       # torch's fused steps compute with settings in float64
             lr, beta1, beta2 = float(lr), float(beta1), float(beta2)
-        return partial(_step, g, p.array, state["exp_avg"].array, state["exp_avg_sq"].array,
-                       state["max_exp_avg_sq"].array if amsgrad else None, step=state["step"].item(),
-                       lr=lr, beta1=beta1, beta2=beta2, eps=group["eps"], weight_decay=group["weight_decay"],
-                       decoupled=group["decoupled_weight_decay"], maximize=group["maximize"])
+        arrays = (g, p.array, state["exp_avg"].array, state["exp_avg_sq"].array,
+                  state["max_exp_avg_sq"].array if amsgrad else None)
+        return Elementwise(_step, arrays, {
+            "step": state["step"].item(), "lr": lr, "beta1": beta1, "beta2": beta2, "eps": group["eps"],
+            "weight_decay": group["weight_decay"], "decoupled": group["decoupled_weight_decay"],
+            "maximize": group["maximize"]})
 
 
-_step = elementwise(adam_step)
+_step = in_float32(adam_step)
 
 
 class AdamW(Adam):

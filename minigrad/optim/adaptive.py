@@ -13,7 +13,7 @@ from .optimizer import (
     Optimizer,
     check_one_element,
     check_range,
-    elementwise,
+    in_float32,
     refuse_capturable,
     scalar,
     step_count,
@@ -73,7 +73,7 @@ class RMSprop(Optimizer):
                  weight_decay=group["weight_decay"])
 
 
-@elementwise
+@in_float32
 def _rmsprop(g, p, v, buffer, mean, *, lr, alpha, eps, momentum, weight_decay) -> None:
     if weight_decay != 0:
         g = g + weight_decay * p
@@ -121,7 +121,7 @@ class Adagrad(Optimizer):
                  weight_decay=group["weight_decay"])
 
 
-@elementwise
+@in_float32
 def _adagrad(g, p, s, *, lr, eps, weight_decay) -> None:
     if weight_decay != 0:
         g = g + weight_decay * p
@@ -152,7 +152,7 @@ class Adadelta(Optimizer):
                   lr=float(scalar(group["lr"])), rho=group["rho"], eps=group["eps"], weight_decay=group["weight_decay"])
 
 
-@elementwise
+@in_float32
 def _adadelta(g, p, v, u, *, lr, rho, eps, weight_decay) -> None:
     if weight_decay != 0:
         g = g + weight_decay * p
@@ -190,7 +190,7 @@ class Adamax(Optimizer):
                 weight_decay=group["weight_decay"])
 
 
-@elementwise
+@in_float32
 def _adamax(g, p, m, u, *, lr, b1, b2, eps, weight_decay) -> None:
     if weight_decay != 0:
         g = g + weight_decay * p
@@ -250,7 +250,7 @@ def _decay_and_average(g, p, m, v, b1, b2, lr, weight_decay, decoupled) -> np.nd
     return g
 
 
-@elementwise
+@in_float32
 def _nadam(g, p, m, v, *, b1, b2, here, ahead, correction, eps, lr, weight_decay, decoupled) -> None:
     g = _decay_and_average(g, p, m, v, b1, b2, lr, weight_decay, decoupled)
     size = np.sqrt(v / correction) + eps
@@ -287,7 +287,7 @@ class RAdam(_Decoupled):
                weight_decay=group["weight_decay"], decoupled=group["decoupled_weight_decay"])
 
 
-@elementwise
+@in_float32
 def _radam(g, p, m, v, *, b1, b2, t, rectified, eps, lr, weight_decay, decoupled) -> None:
     _decay_and_average(g, p, m, v, b1, b2, lr, weight_decay, decoupled)
     step = m / (1 - b1**t)
@@ -321,7 +321,7 @@ class Rprop(Optimizer):
                bounds=group["step_sizes"])
 
 
-@elementwise
+@in_float32
 def _rprop(g, p, last, size, *, etas, bounds) -> None:
     turn = np.sign(g * last)
     size *= np.where(turn > 0, etas[1], np.where(turn < 0, etas[0], 1)).astype(size.dtype)

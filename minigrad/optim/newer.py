@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..graph import Tensor, new_tensor
-from .optimizer import Optimizer, check_one_element, check_range, elementwise, scalar, step_count, zeros
+from .optimizer import Optimizer, check_one_element, check_range, in_float32, scalar, step_count, zeros
 
 
 class ASGD(Optimizer):
@@ -44,7 +44,7 @@ class ASGD(Optimizer):
         state["mu"].array[...] = 1 / max(1, t - group["t0"])
 
 
-@elementwise
+@in_float32
 def _asgd(g, p, ax, *, eta, mu, lambd, weight_decay) -> None:
     if weight_decay != 0:
         g = g + weight_decay * p

@@ -9,7 +9,7 @@ from copy import deepcopy
 from functools import partial, wraps
 from itertools import chain
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from ..dtypes import get_default_dtype
 from ..graph import Tensor, Variable, new_tensor
 from ..kernels.blas import let_threads_sleep
 from ..kernels.blocks import each
+from ..kernels.layout import owner
 from ..kernels.memory import keep_freed_memory
 from ..modes import Quiet, enable_grad, mode, set_grad_enabled
 from ..refusals import check_inplace
@@ -162,8 +163,8 @@ class Optimizer:
 
     def update(self, p: Tensor, g: np.ndarray, group: dict[str, Any]) -> Callable[[], None] | None:
         """Move p.array in place, given its gradient and its group's settings; or return a function that does, and that
-        may run beside those of the other parameters: best partial(rule, g, p.array, ...), see `elementwise`. What is to
-        be kept for the next step goes into self.state[p]."""
+        may run beside those of the other parameters, best an Elementwise. What is to be kept for the next step goes
+        into self.state[p]."""
         raise NotImplementedError
 
     # ---- hooks --------------------------------------------------------------------------------------------------
@@ -331,10 +332,9 @@ def refuse_capturable(group: dict[str, Any]) -> None:
                              "'hpu', 'privateuseone', 'xla'].")
 
 
-def elementwise(rule: Callable) -> Callable:
-    """Of a rule that moves arrays of one shape in place, rule(g, p, ..., **settings), element by element: those of
-    float16 move in float32, as in torch, for float16 would lose small settings like eps = 1e-8. And many small arrays
-    may move as one."""
+def in_float32(rule: Callable) -> Callable:
+    """Let a rule that moves arrays in place, `rule(g, p, ...)`, move those of float16 in float32, as torch does:
+    float16 would lose small settings like eps = 1e-8."""
     @wraps(rule)
     def wide(g, *moved, **settings):
         if g.dtype != np.float16:
@@ -344,34 +344,54 @@ def elementwise(rule: Callable) -> Callable:
         for a, copy in zip(moved, copies, strict=True):
             if a is not None:
                 a[...] = copy
-    wide.elementwise = True
     return wide
 
+
+# ---- many small parameters --------------------------------------------------------------------------------------
 
 SMALL = 1 << 12              # elements: of fewer, the calls of NumPy take longer than the numbers
 
 
+class Elementwise(NamedTuple):
+    """A move that is rule(g, p, ..., **settings), and treats each element by itself. g stays, the others are moved in
+    place; one may be None."""
+
+    rule: Callable
+    arrays: tuple[np.ndarray | None, ...]
+    settings: dict[str, Any]
+
+    def __call__(self) -> None:
+        self.rule(*self.arrays, **self.settings)
+
+    def kind(self) -> tuple | None:
+        """Moves of one kind may be made together, end to end; None if this one may not: arrays that are not small, or
+        not all of one shape, or look at the memory of others."""
+        arrays, shape = [a for a in self.arrays if a is not None], self.arrays[1].shape
+        if arrays[1].size >= SMALL or any(a.shape != shape or a.base is not None for a in arrays):
+            return None
+        if any(isinstance(value, np.ndarray) for value in self.settings.values()):
+            return None
+        return (self.rule, *(a if a is None else a.dtype.char for a in self.arrays),
+                *((type(value), value) for value in self.settings.values()))
+
+
 def _joined(moves: list[Callable]) -> list[Callable]:
-    """Moves of small arrays that differ in nothing but these arrays, as one move of all of them, end to end."""
+    """The moves, those of one kind as one: unless arrays share memory, for then it matters which is moved first."""
+    arrays = [a for move in moves if isinstance(move, Elementwise) for a in move.arrays if a is not None]
+    if len({id(owner(a)) for a in arrays}) < len(arrays):
+        return moves
     alike, result = defaultdict(list), []
     for move in moves:
-        rule, arrays = (move.func, move.args) if isinstance(move, partial) else (None, ())
-        if getattr(rule, "elementwise", False) and arrays[1].size < SMALL and arrays[1].base is None:
-            kinds = tuple(a if a is None else a.dtype.char for a in arrays)
-            alike[rule, kinds, tuple(move.keywords.items())].append(move)
-        else:
-            result.append(move)
-    for group in alike.values():
-        distinct = len({id(move.args[1]) for move in group}) == len(group)
-        result += [partial(_move_as_one, group)] if distinct and len(group) > 1 else group
-    return result
+        kind = move.kind() if isinstance(move, Elementwise) else None
+        (result if kind is None else alike[kind]).append(move)
+    return result + [group[0] if len(group) == 1 else partial(_move_together, group) for group in alike.values()]
 
 
-def _move_as_one(moves: list[partial]) -> None:
-    columns = list(zip(*(move.args for move in moves), strict=True))             # all gradients, all parameters, ...
-    ends = [None if c[0] is None else np.concatenate([a.reshape(-1) for a in c]) for c in columns]
-    moves[0].func(*ends, **moves[0].keywords)
-    for column, moved in zip(columns[1:], ends[1:], strict=True):
+def _move_together(moves: list[Elementwise]) -> None:
+    columns = list(zip(*(move.arrays for move in moves), strict=True))           # all gradients, all parameters, ...
+    joined = [None if c[0] is None else np.concatenate([a.reshape(-1) for a in c]) for c in columns]
+    moves[0].rule(*joined, **moves[0].settings)
+    for column, moved in zip(columns[1:], joined[1:], strict=True):
         start = 0
         for a in column if moved is not None else ():
             a[...] = moved[start:start + a.size].reshape(a.shape)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..graph import Tensor
-from .optimizer import Optimizer, check_fused, check_one_element, check_range, elementwise, scalar, zeros
+from .optimizer import Optimizer, check_fused, check_one_element, check_range, in_float32, scalar, zeros
 
 
 class SGD(Optimizer):
@@ -46,7 +46,7 @@ class SGD(Optimizer):
                  dampening=dampening, weight_decay=float(scalar(group["weight_decay"])), nesterov=group["nesterov"])
 
 
-@elementwise
+@in_float32
 def sgd_step(g: np.ndarray, p: np.ndarray, v: np.ndarray | None, *, lr: float, momentum: float, dampening: float,
              weight_decay: float, nesterov: bool) -> None:
     """p and v move by one step."""

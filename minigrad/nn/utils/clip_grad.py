@@ -11,7 +11,7 @@ import numpy as np
 from ...composed.inplace import scale_unrecorded
 from ...graph import Tensor, Variable, new_tensor
 from ...kernels.norm import sum_of_squares
-from ...modes import no_grad
+from ...modes import Quiet, no_grad
 
 
 def _listed(tensors: Tensor | Iterable[Tensor]) -> list[Tensor]:
@@ -29,7 +29,8 @@ def get_total_norm(tensors: Tensor | Iterable[Tensor], norm_type: float = 2.0, e
     tensors, norm_type = _listed(tensors), float(norm_type)
     if not tensors:
         return new_tensor(np.zeros((), np.float32))
-    norms = [_norm(t, norm_type) for t in tensors]
+    with Quiet():
+        norms = [_norm(t, norm_type) for t in tensors]
     total = new_tensor(np.array(norms, np.result_type(*norms))).norm(norm_type)
     if error_if_nonfinite and not math.isfinite(total.item()):
         raise RuntimeError(f"The total norm of order {norm_type} for gradients from `parameters` is non-finite, so it "
