@@ -56,7 +56,13 @@ def _last_dims(function: str, input: Tensor, normalized_shape: Sequence[int], we
 
 
 def _one_dtype(input: Tensor, *parameters: Tensor | None) -> None:
-    dtype, kinds = input.array.dtype, {p.array.dtype for p in parameters if p is not None}
+    dtype = input.array.dtype
+    for p in parameters:
+        if p is not None and p.array.dtype is not dtype:
+            break
+    else:                                             # as nearly always
+        return
+    kinds = {p.array.dtype for p in parameters if p is not None}
     if kinds - {dtype} and not (dtype == np.float16 and kinds == {np.dtype(np.float32)}):
         wanted = input.dtype.tensor_type if dtype != np.float16 else "Float"
         raise RuntimeError(f"mixed dtype (CPU): expect parameter to have scalar type of {wanted}")
