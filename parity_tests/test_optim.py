@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import itertools
 import math
 import pickle
 import re
@@ -625,11 +626,11 @@ def test_no_warnings():
 
 # ---- many small parameters, which Adam moves together ------------------------------------------------------------
 
-def _two(engine, lr=0.5):
+def _two(engine):
     base = engine.tensor([1.0, -1.0, 2.0])
     a, b = engine.nn.Parameter(base), engine.nn.Parameter(base[:2])
     a.grad, b.grad = engine.tensor([0.5, 0.5, 0.5]), engine.tensor([-0.3, 0.2])
-    return a, b, engine.optim.Adam([a, b], lr=lr, weight_decay=0.5)
+    return a, b, engine.optim.Adam([a, b], lr=0.5, weight_decay=0.5)
 
 
 def test_parameters_that_share_memory_move_in_turn():
@@ -662,7 +663,7 @@ def test_state_of_another_shape_is_refused():
         optimizer = engine.optim.Adam([a, b])
         for sizes in (3, 5), (5, 3):
             for p, n in zip((a, b), sizes, strict=True):
-                p.data, p.grad = engine.zeros(n), None
+                p.data, p.grad = engine.zeros(n), None           # its gradient must fit when it comes
                 p.grad = engine.ones(n)
             if sizes == (3, 5):
                 optimizer.step()
@@ -670,24 +671,28 @@ def test_state_of_another_shape_is_refused():
             optimizer.step()
 
 
-def test_small_parameters_move_as_they_would_alone():
-    """Whatever their settings: to the bit."""
-    def parameters():
-        rng = np.random.default_rng(0)
-        made = [minigrad.nn.Parameter(minigrad.from_numpy(rng.standard_normal(n).astype(np.float32)))
-                for n in (3, 0, 7, 4, 2, 5)]
-        for p in made:
-            p.grad = minigrad.from_numpy(rng.standard_normal(p.shape).astype(np.float32))
-        return made
+def test_small_parameters_move_as_they_would_alone(monkeypatch):
+    """Those of one group together, whatever its settings: to the bit."""
     settings = [{"lr": 0.1}, {"lr": 0.1, "amsgrad": True}, {"lr": np.array(0.1)}, {"lr": minigrad.tensor(0.1)},
                 {"weight_decay": 0.3}, {"maximize": True}]
-    together, alone = parameters(), parameters()
-    optimizers = [minigrad.optim.AdamW([{"params": [p], **s} for p, s in zip(together, settings, strict=True)])]
-    optimizers += [minigrad.optim.AdamW([p], **s) for p, s in zip(alone, settings, strict=True)]
+
+    def parameters():
+        minigrad.manual_seed(0)
+        made = [[minigrad.nn.Parameter(minigrad.zeros(n).normal_()) for n in (3, 0, 7)] for _ in settings]
+        for p in itertools.chain(*made):
+            p.grad = minigrad.zeros(p.shape).normal_()
+        return made
+    together, alone, joined = parameters(), parameters(), []
+    move = minigrad.optim.optimizer._move_together
+    monkeypatch.setattr(minigrad.optim.optimizer, "_move_together", lambda moves: (joined.append(len(moves)),
+                                                                                   move(moves)))
+    optimizers = [minigrad.optim.AdamW([{"params": p, **s} for p, s in zip(together, settings, strict=True)])]
+    optimizers += [minigrad.optim.AdamW([p], **s) for group, s in zip(alone, settings, strict=True) for p in group]
     for _ in range(3):
         for optimizer in optimizers:
             optimizer.step()
-    for a, b in zip(together, alone, strict=True):
+    assert joined and min(joined) >= 3
+    for a, b in zip(itertools.chain(*together), itertools.chain(*alone), strict=True):
         assert a.tolist() == b.tolist()
 
 

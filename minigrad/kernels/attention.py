@@ -140,10 +140,10 @@ def attend_backward(g: np.ndarray, q: np.ndarray, k: np.ndarray, v: np.ndarray, 
 
     def work(heads: tuple) -> None:
         keys, values = _tiles(k[heads], cut), _tiles(v[heads], cut)          # (B, H, N, W, D), (B, H, N, W, E)
-        keys_across, values_across = _appended(keys.mT, LOG2E, 1, axis=3), _appended(values.mT, 1, 1, axis=3)
-        scaled_keys = keys * scale                                           # across: (B, H, N, D + 1, W)
+        keys_across = _appended(keys.mT, LOG2E, 1, axis=3) if top is None else _across(keys, T)
+        values_across = _appended(values.mT, 1, 1, axis=3)                   # (B, H, N, E + 1, W)
+        scaled_keys = keys * scale
         dks, dvs = (_room(d[heads], cut) for d in (dk, dv))
-        across = None if top is None else _across(keys, T)
         for rows, n, mask in blocks:
             first = rows.stop == T
             qs, gs, outs = (x[heads][:, :, None, rows] for x in (q, g, out))                   # (B, H, 1, T, D)
@@ -153,7 +153,7 @@ def attend_backward(g: np.ndarray, q: np.ndarray, k: np.ndarray, v: np.ndarray, 
             if top is None:
                 weights = np.matmul(qs, keys_across[:, :, :n])               # (B, H, N, T, W)
             else:                                                            # exactly the large ones that L is made of
-                weights = _scores(q[heads], across, scale, rows, n)
+                weights = _scores(q[heads], keys_across, scale, rows, n)
                 weights -= logs[heads][:, :, None, rows]
             np.exp2(weights, out=weights)
             if mask is not None and top is None:
@@ -191,7 +191,7 @@ def _blocks(T: int, S: int, causal: bool, dtype: np.dtype) -> tuple[tuple[int, i
     queries, the number of tiles they meet, and a mask for those tiles of which they do not see all, or None."""
     N = 1 if T < FEW and not causal else -(-S // TILE)
     W = -(-S // N)
-    step = ROWS if S < LONG else LONG_ROWS
+    step = _rows(S)
     if causal:
         step = max(step // W, 1) * W
     blocks, masks = [], {}
@@ -204,6 +204,10 @@ def _blocks(T: int, S: int, causal: bool, dtype: np.dtype) -> tuple[tuple[int, i
             masks[kind] = _mask(*kind, W, causal, dtype)
         blocks.append((slice(start, stop), n, masks[kind] if whole < n else None))
     return (N, W), blocks
+
+
+def _rows(keys: int) -> int:
+    return ROWS if keys < LONG else LONG_ROWS
 
 
 def _mask(first: int, queries: int, tiles: int, keys: int, W: int, causal: bool, dtype: np.dtype) -> np.ndarray:
@@ -279,8 +283,7 @@ def _over_heads(work: Callable, q: np.ndarray, k: np.ndarray) -> None:
     """work((batches, heads)) for groups whose blocks of scores together are not too large for the cache. No head has a
     part in another's result, so here the number of threads may decide how work is cut."""
     (B, H, T, _), S = q.shape, k.shape[2]
-    rows = min(T, ROWS if S < LONG else LONG_ROWS)
-    group = max(min(4 * BLOCK // (rows * S), -(-B * H // get_num_threads())), 1)
+    group = max(min(4 * BLOCK // (min(T, _rows(S)) * S), -(-B * H // get_num_threads())), 1)
     heads, batches = min(group, H), max(group // H, 1)
     items = [(slice(b, b + batches), slice(h, h + heads)) for b in range(0, B, batches) for h in range(0, H, heads)]
     with blas.single_threaded():                     # products this small are not worth two of its threads

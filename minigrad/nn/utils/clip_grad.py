@@ -10,8 +10,8 @@ import numpy as np
 
 from ...composed.inplace import scale_unrecorded
 from ...graph import Tensor, Variable, new_tensor
-from ...kernels.norm import sum_of_squares
 from ...modes import Quiet, no_grad
+from ...ops.norm import norm_over
 
 
 def _listed(tensors: Tensor | Iterable[Tensor]) -> list[Tensor]:
@@ -41,8 +41,8 @@ def get_total_norm(tensors: Tensor | Iterable[Tensor], norm_type: float = 2.0, e
 
 def _norm(t: Tensor, norm_type: float) -> np.ndarray | np.floating:
     x = t.array
-    if norm_type == 2 and x.dtype.char in "fd" and x.flags.c_contiguous:         # as nearly always, and there are many
-        return np.sqrt(sum_of_squares(x))
+    if norm_type == 2 and x.dtype.kind == "f":                    # as nearly always, and there are many
+        return norm_over(x, norm_type, tuple(range(x.ndim)), False)
     return t.norm(norm_type).array
 
 
