@@ -17,6 +17,7 @@ import numpy as np
 from .anomaly import detect_anomaly, inspect_gradient, is_anomaly_enabled, set_detect_anomaly
 from .graph import Node, Tensor, Variable, new_tensor
 from .hooks import observed, run_hooks
+from .kernels import memory
 from .modes import (
     Quiet,
     enable_grad,
@@ -71,7 +72,7 @@ def walk(roots: Sequence, gradients: Sequence, retain_graph: bool, create_graph:
                     if gi is not None:
                         if mode.anomaly is not None:
                             suspect = inspect_gradient(node, gi, suspect)
-                        pending[edge] = pending[edge] + gi if edge in pending else gi
+                        pending[edge] = _sum(pending.pop(edge), gi) if edge in pending else gi
                 gi = None                       # the walk keeps nothing alive but what is pending
                 if not retain_graph:
                     node.release()
@@ -117,6 +118,12 @@ def _leading_to(targets: set, order: list) -> set:
     return needed
 
 
+def _sum(a, b):
+    """a + b, in the memory of a, if nobody else holds that."""
+    alone = _references(a) <= _ALONE and _owns_memory(a) and isinstance(b, np.ndarray)
+    return np.add(a, b, out=a) if alone and a.strides == b.strides and a.dtype == b.dtype else a + b
+
+
 def _accumulate(leaf: Tensor, g) -> None:
     """leaf.grad += g. The first gradient becomes `.grad` itself if nobody else holds its memory, as in torch."""
     former = leaf._grad
@@ -142,6 +149,16 @@ def _add_to_grad(t: Tensor, g) -> None:
     if t._grad is not None:
         g = t._grad + (g if isinstance(g, Variable) else new_tensor(g))
     t._grad = g if isinstance(g, Variable) else new_tensor(np.array(g))
+
+
+def forget_gradient(leaf: Tensor) -> None:
+    """leaf.grad = None. The memory of a large gradient is kept for the next one, if nobody else holds it."""
+    former, leaf._grad = leaf._grad, None
+    if former is not None and former.array.nbytes > memory.LARGEST:
+        g = former.array
+        del former
+        if _references(g) <= _ALONE and _owns_memory(g):
+            memory.keep_room(g, leaf.array)
 
 
 def _owns_memory(g) -> bool:

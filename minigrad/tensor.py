@@ -61,7 +61,9 @@ class Tensor(elementwise.Methods, reduce.Methods, shape.Methods, joining.Methods
 
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
-        if value is not None:
+        if value is None:
+            autograd.forget_gradient(self)
+        else:
             if not isinstance(value, Variable):
                 raise TypeError(f"grad must be None or {tensor_not(value)}" if is_torchs(value) else
                                 f"assigned grad expected to be a Tensor or None but got grad of type "
@@ -76,11 +78,11 @@ class Tensor(elementwise.Methods, reduce.Methods, shape.Methods, joining.Methods
                 raise RuntimeError(f"attempting to assign a gradient with dtype '{value.dtype.alias}' to a tensor with "
                                    f"dtype '{self.dtype.alias}'. Please ensure that the gradient and the tensor have "
                                    "the same dtype")
-        self._grad = value
+            self._grad = value
 
     @grad.deleter
     def grad(self) -> None:
-        self._grad = None
+        autograd.forget_gradient(self)
 
     def backward(self, gradient: Tensor | None = None, retain_graph: bool | None = None, create_graph: bool = False,
                  inputs: Tensor | list[Tensor] | None = None) -> None:

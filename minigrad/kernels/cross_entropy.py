@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import blas
+from . import blas, memory
 from .blocks import in_blocks
 
 CHUNK = 1 << 24            # elements of logits that are held at once
+SLICE = 1 << 14            # classes whose weights' gradients are one product: with more, BLAS takes more memory for it
 
 
 def log_likelihood(x: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -49,27 +50,28 @@ def linear_log_likelihood(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | 
     a number. So the logits never exist as a whole, and are computed once. Rows with a factor of 0 do not count,
     whatever they hold."""
     (rows, _), width = x.shape, len(weight)
-    dx, dw, db = (np.empty_like(a) if a is not None and w else None
+    dx, dw, db = (memory.empty_like(a) if a is not None and w else None
                   for a, w in zip((x, weight, bias), wanted, strict=True))
     chunks = max(1, -(-rows // max(1, CHUNK // max(width, 1))))
     step = max(1, -(-rows // chunks))                # chunks of one size need the least memory
-    logits, total = np.empty((step, width), x.dtype), 0.0
-    for start in range(0, rows, step):
-        part = slice(start, min(start + step, rows))
-        z = np.matmul(x[part], weight.T, out=logits[:part.stop - start])
-        if bias is not None:
-            z += bias
-        total += _to_gradient(z, classes[part], factors[part], any(wanted))
-        if dx is not None:
-            np.matmul(z, weight, out=dx[part])
-        if dw is not None:
-            if start == 0:
-                np.matmul(z.T, x[part], out=dw)
-            else:
-                blas.add_product(z.T, x[part], dw)
-        if db is not None:
-            sums = np.add.reduce(z, 0, np.float64)
-            db[...] = sums if start == 0 else db + sums
+    total = 0.0
+    with memory.borrowed((step, width), x.dtype) as logits:
+        for start in range(0, rows, step):
+            part = slice(start, min(start + step, rows))
+            z = np.matmul(x[part], weight.T, out=logits[:part.stop - start])
+            if bias is not None:
+                z += bias
+            total += _to_gradient(z, classes[part], factors[part], any(wanted))
+            if dx is not None:
+                np.matmul(z, weight, out=dx[part])
+            for some in (slice(i, i + SLICE) for i in range(0, width, SLICE)) if dw is not None else ():
+                if start == 0:
+                    np.matmul(z[:, some].T, x[part], out=dw[some])
+                else:
+                    blas.add_product(z[:, some].T, x[part], dw[some])
+            if db is not None:
+                sums = np.add.reduce(z, 0, np.float64)
+                db[...] = sums if start == 0 else db + sums
     if not rows:
         for d in (dw, db):
             if d is not None:

@@ -5,6 +5,7 @@ An index here is a tuple of slices (each a whole dimension) and arrays, of integ
 from __future__ import annotations
 
 from ..graph import Variable, primitive
+from ..kernels import memory
 from ..kernels.layout import copied, gathered
 from ..kernels.scatter import write_at
 from ..modes import mode
@@ -28,7 +29,16 @@ def _kept(index: tuple, *tensors) -> tuple:
     return index
 
 
-@primitive("Index", input=lambda g, index, shape: _index_put(zeros_for(g, shape), g, index, True))
+def index_back(g, index, shape):
+    """The adjoint of input[index]: what an element was read for, it gets back. Bare arrays are added in place."""
+    if isinstance(g, Variable):
+        return index_write(zeros_for(g, shape), g, index, True)
+    back = memory.zeros(shape, g.dtype)
+    write_at(back, g, index, True)
+    return back
+
+
+@primitive("Index", input=index_back)
 def _index(input, index):
     last = index[-1]
     if (all(x.flags.c_contiguous for x in (input, last)) and last.dtype.kind != "b"

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..autograd import forget_gradient
 from ..dtypes import get_default_dtype
 from ..graph import Tensor, Variable, new_tensor
 from ..kernels.blas import let_threads_sleep
@@ -129,7 +130,7 @@ class Optimizer:
         for group in self.param_groups:
             for p in group["params"]:
                 if set_to_none:
-                    p._grad = None
+                    forget_gradient(p)
                 elif p._grad is not None:
                     if p._grad.grad_fn is not None:
                         p._grad.detach_()

@@ -8,12 +8,10 @@ import numpy as np
 
 from ...graph import Tensor, Variable, new_tensor, primitive
 from ...kernels.linear import affine
-from ...kernels.scatter import write_at
 from ...modes import no_grad
 from ...names import named
-from ...ops.index import index_write
+from ...ops.index import index_back
 from ...ops.logic import check_tensors
-from ...ops.shape import zeros_for
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -73,16 +71,11 @@ def _by_a_vector(input, weight, bias):
 # ---- indices ----------------------------------------------------------------------------------------------------
 
 # A row that was looked up several times gets the sum of its gradients; `factor` takes the padding's out, or divides by
-# how often a row was looked up. Bare arrays need no copy of the zeros that they are added to.
-@primitive("Embedding", weight=lambda g, index, factor, shape: (index_write if isinstance(g, Variable) else _added)(
-    zeros_for(g, shape), g if factor is None else g * factor, (index,), True))
+# how often a row was looked up.
+@primitive("Embedding", weight=lambda g, index, factor, shape: index_back(
+    g if factor is None else g * factor, (index,), shape))
 def _rows_at(weight, index, factor):
     return weight.take(index, 0)
-
-
-def _added(zeros: np.ndarray, g: np.ndarray, index: tuple, accumulate: bool) -> np.ndarray:
-    write_at(zeros, g, index, accumulate)
-    return zeros
 
 
 def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None, max_norm: float | None = None,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ... import dtypes
-from ...autograd import Function
+from ...autograd import Function, forget_gradient
 from ...creation import parse_to
 from ...graph import Tensor, Variable
 from ...modes import mode, no_grad
@@ -385,7 +385,7 @@ class Module:
         for p in self.parameters():
             if p._grad is not None:
                 if set_to_none:
-                    p._grad = None
+                    forget_gradient(p)
                 else:
                     p._grad = p._grad.detach()
                     p._grad.zero_()
