@@ -249,7 +249,7 @@ def run(args: argparse.Namespace) -> int:
         config = replace(config, drop_rate=args.dropout)
         sides = list(args.sides)
         if args.peers and name == "char":
-            for peer in ("autograd", "tinygrad"):
+            for peer in peers.PEERS:
                 if reason := peers.missing(peer):
                     print(f"without {peer}: {reason}")
                 else:

@@ -155,6 +155,7 @@ SIDES: dict[str, Callable] = {
     "torch-chunked": lambda *given: torch_step(*given, chunked=True),
     "bound": bound_step,
     "autograd": _peer("autograd"),
+    "autograd-tuned": _peer("autograd_tuned"),
     "tinygrad": _peer("tinygrad"),
 }
 
