@@ -29,7 +29,7 @@ def test_flops():
 
 
 def test_sides_learn_alike():
-    names = ["minigrad", "torch", "torch-chunked", *(n for n in ("autograd",) if peers.missing(n) is None)]
+    names = ["minigrad", "torch", "torch-chunked", *(n for n in peers.PEERS if peers.missing(n) is None)]
     sides = [train.Side.__new__(train.Side) for _ in names]
     for side, name in zip(sides, names, strict=True):
         step = trainee.SIDES[name](TINY, 3, name.startswith(("minigrad", "torch")))
