@@ -162,7 +162,7 @@ def forget_gradient(leaf: Tensor) -> None:
 
 
 def _owns_memory(g) -> bool:
-    return isinstance(g, np.ndarray) and g.base is None and g.flags.writeable
+    return isinstance(g, np.ndarray) and g.flags.owndata and g.flags.writeable
 
 
 def _references(x) -> int:

@@ -246,18 +246,21 @@ def test_logits_may_change_after_the_loss():
 
 @given(seed=st.integers(0, 2**32 - 1))
 def test_linear_cross_entropy_in_chunks(seed):
-    """However the rows are cut, and with rows to ignore: the loss of the logits, and its gradients."""
+    """However the rows and classes are cut, however they lie in memory, and with rows to ignore: the loss of the
+    logits, and its gradients."""
     rng = np.random.default_rng(seed)
     n, m, classes = (int(i) for i in rng.integers(1, 12, 3))
     x, w, target = rng.normal(size=(n, m)), rng.normal(size=(classes, m)), rng.integers(0, classes, n)
+    x, w = (np.asfortranarray(a) if rng.random() < 0.3 else a for a in (x, w))
     target[rng.random(n) < 0.3] = -100
     settings = {"reduction": str(rng.choice(["mean", "sum"])),
                 "weight": minigrad.tensor(rng.random(classes)) if rng.random() < 0.5 else None}
     found = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cross_entropy, "CHUNK", int(rng.integers(1, 60)))
+        patch.setattr(cross_entropy, "SLICE", int(rng.integers(1, 12)))
         for whole in (False, True):
-            a, b = minigrad.tensor(x, requires_grad=True), minigrad.tensor(w, requires_grad=True)
+            a, b = (minigrad.from_numpy(p.copy(order="K")).requires_grad_() for p in (x, w))
             t = minigrad.tensor(target)
             y = F.cross_entropy(a @ b.T, t, **settings) if whole else F.linear_cross_entropy(a, b, t, **settings)
             y = y * 1.5
@@ -283,7 +286,7 @@ def test_a_product_that_is_added(seed, dtype):
     """Whatever way the factors lie in memory, and whether or not BLAS can read them so."""
     rng = np.random.default_rng(seed)
     m, k, n = (int(i) for i in rng.integers(0, 9, 3))
-    out = rng.integers(-9, 9, (m, n)).astype(dtype)
+    out = rng.integers(-9, 9, (m, n)).astype(dtype, order=str(rng.choice(["C", "F"])))
 
     def factor(*shape):
         a = rng.integers(-9, 9, [2 * side for side in shape]).astype(dtype)
@@ -500,20 +503,68 @@ def test_a_large_gradient_is_written_where_the_last_one_was(monkeypatch, fused):
     assert places[0] == places[1] == places[2]
 
 
-def test_what_is_borrowed_is_given_back():
+def test_what_is_borrowed_is_given_back(monkeypatch):
+    monkeypatch.setattr(memory, "LARGEST", 0)
     weights, room = np.zeros(12, np.float32), np.arange(12, dtype=np.float32)
+    kind = room.shape, room.dtype
+    assert memory.taken_room(*kind) is None
+    memory.keep_room(np.zeros(13), weights)
+    assert not memory._rooms                                 # nobody has asked for such a one
     memory.keep_room(room, weights)
     for shape, dtype, expected in [((2, 5), np.float32, True), ((13,), np.float32, False), ((3,), np.float64, False)]:
         with memory.borrowed(shape, np.dtype(dtype)) as x:
             assert (x.shape, x.dtype, np.shares_memory(x, room)) == (shape, dtype, expected)
             assert (not memory._rooms) == expected
-    with pytest.raises(KeyError), memory.borrowed((3,), weights.dtype):
-        raise KeyError
-    assert memory.zeros((12,), weights.dtype) is room and not room.any()
-    assert memory.taken_room((12,), weights.dtype) is None
+    assert memory.zeros(*kind) is room and not room.any()
+    assert memory.taken_room(*kind) is None
     memory.keep_room(room, weights)
     with memory.borrowed((3,), weights.dtype):
         del weights
+    assert not memory._rooms
+
+
+def test_a_room_is_not_given_back_after_an_error(monkeypatch):
+    """A thread of the pool may be still at work in it."""
+    monkeypatch.setattr(memory, "LARGEST", 0)
+    weights = np.zeros(12, np.float32)
+    assert memory.taken_room(weights.shape, weights.dtype) is None
+    memory.keep_room(np.zeros_like(weights), weights)
+    with pytest.raises(KeyboardInterrupt), memory.borrowed((3,), weights.dtype):
+        raise KeyboardInterrupt
+    assert not memory._rooms
+
+
+def test_rooms_go_to_one_thread_each(monkeypatch):
+    monkeypatch.setattr(memory, "LARGEST", 0)
+    kind = (4,), np.dtype(np.float32)
+    memory.taken_room(*kind)
+    owners, twice = [np.zeros(*kind) for _ in range(3)], []
+    for w in owners:
+        memory.keep_room(np.zeros(*kind), w)
+
+    def work(number: int) -> None:
+        for i in range(2000):
+            room = memory.taken_room(*kind)
+            if room is not None:
+                room.fill(number)
+                with memory.borrowed((3,), kind[1]) as other:
+                    other.fill(-1)
+                    if (room != number).any():
+                        twice.append(i)
+                memory.keep_room(room, owners[i % 3])
+    former = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=work, args=(n,)) for n in range(1, 5)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+    finally:
+        sys.setswitchinterval(former)
+    assert not twice
+    owners.clear()
+    del w
     assert not memory._rooms
 
 

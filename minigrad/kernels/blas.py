@@ -161,9 +161,9 @@ ROW_MAJOR, AS_IS, TRANSPOSED = 101, 111, 112
 
 
 def add_product(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
-    """out += a b, of matrices of one dtype; out is contiguous."""
+    """out += a b, of matrices of one dtype."""
     gemm, sides = _of_numbers("gemm", out.dtype, "eeeiiixpipixpi"), [_side(x) for x in (a, b)]
-    if gemm is None or None in sides or not out.size:
+    if gemm is None or None in sides or not out.size or not out.flags.c_contiguous:
         out += np.matmul(a, b)
         return
     (how_a, step_a), (how_b, step_b) = sides

@@ -11,7 +11,7 @@ from . import blas, memory
 from .blocks import in_blocks
 
 CHUNK = 1 << 24            # elements of logits that are held at once
-SLICE = 1 << 14            # classes whose weights' gradients are one product: with more, BLAS takes more memory for it
+SLICE = 1 << 14            # classes in one product for the weights' gradient: OpenBLAS packs 36 MB for 50,257 of them
 
 
 def log_likelihood(x: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -50,7 +50,7 @@ def linear_log_likelihood(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | 
     a number. So the logits never exist as a whole, and are computed once. Rows with a factor of 0 do not count,
     whatever they hold."""
     (rows, _), width = x.shape, len(weight)
-    dx, dw, db = (memory.empty_like(a) if a is not None and w else None
+    dx, dw, db = (memory.empty(a.shape, a.dtype) if a is not None and w else None
                   for a, w in zip((x, weight, bias), wanted, strict=True))
     chunks = max(1, -(-rows // max(1, CHUNK // max(width, 1))))
     step = max(1, -(-rows // chunks))                # chunks of one size need the least memory
@@ -64,11 +64,8 @@ def linear_log_likelihood(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | 
             total += _to_gradient(z, classes[part], factors[part], any(wanted))
             if dx is not None:
                 np.matmul(z, weight, out=dx[part])
-            for some in (slice(i, i + SLICE) for i in range(0, width, SLICE)) if dw is not None else ():
-                if start == 0:
-                    np.matmul(z[:, some].T, x[part], out=dw[some])
-                else:
-                    blas.add_product(z[:, some].T, x[part], dw[some])
+            if dw is not None:
+                _add_by_class(z, x[part], dw, start == 0)
             if db is not None:
                 sums = np.add.reduce(z, 0, np.float64)
                 db[...] = sums if start == 0 else db + sums
@@ -77,6 +74,16 @@ def linear_log_likelihood(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | 
             if d is not None:
                 d[...] = 0
     return np.asarray(total, x.dtype), [dx, dw, db]
+
+
+def _add_by_class(z: np.ndarray, x: np.ndarray, dw: np.ndarray, first: bool) -> None:
+    """dw += z^T x, or the first summand."""
+    for i in range(0, len(dw), SLICE):
+        some = slice(i, i + SLICE)
+        if first:
+            np.matmul(z[:, some].T, x, out=dw[some])
+        else:
+            blas.add_product(z[:, some].T, x, dw[some])
 
 
 def _to_gradient(z: np.ndarray, classes: np.ndarray, factors: np.ndarray, wanted: bool) -> float:

@@ -10,15 +10,16 @@ import math
 import numpy as np
 
 from ..graph import Variable, primitive
-from ..ops.matmul import matrix_product
+from ..ops.matmul import for_blas, matrix_product
 from ..ops.shape import reshape_to, swap_dims
+from . import memory
 
 
 # With the batch folded into rows, Y = X W^T + b, and so dX = G W, dW = G^T X, db = the sum of G's rows. The first is
 # this op again; what the last leaves broadcast, the walk sums.
 @primitive("Addmm",
            input=lambda g, weight: affine(g, swap_dims(weight, 0, 1), None),
-           weight=lambda g, input: matrix_product(swap_dims(_rows(g), 0, 1), _rows(input)),
+           weight=lambda g, input: _by_weight(_rows(g), _rows(input)),
            bias=lambda g, shape: g if isinstance(g, Variable) else _column_sums(g, shape))
 def affine(input, weight, bias):
     """input (..., n), weight (m, n), bias (m,) or None -> (..., m)"""
@@ -35,6 +36,15 @@ def affine(input, weight, bias):
     if out.ndim != len(shape):
         out = out.reshape(*shape[:-1], len(weight))
     return out if by_column or bias is None else out + bias
+
+
+def _by_weight(g, input):
+    """g (rows, m), input (rows, n) -> (m, n); of a large weight, where its last gradient lay"""
+    plain = isinstance(g, np.ndarray) and g.dtype.char in "fd"
+    room = memory.taken_room((g.shape[1], input.shape[1]), g.dtype) if plain else None
+    if room is None:
+        return matrix_product(swap_dims(g, 0, 1), input)
+    return np.matmul(for_blas(g.T), for_blas(input), out=room)
 
 
 def _rows(x):

@@ -12,9 +12,9 @@ They hold for the whole process, which then keeps the memory of its largest step
 optimizer sets them, for that is when steps are about to be repeated; with MINIGRAD_MALLOC=system in the environment
 nothing is set. Other C libraries are left alone.
 
-A block above that size would leave a gap in the heap that others then divide among themselves. Such are the gradients
-of a vocabulary's weights: the memory of one that has been dropped is kept here as a room, for the next gradient of the
-same shape. Until then what needs much memory for a moment may use it. It lives no longer than the weights themselves.
+A block above that size would leave a gap in the heap that others then divide among themselves. Such is the gradient of
+a vocabulary's weights: when it is dropped its memory is kept here as a room for the next one, if whoever makes these
+gradients has asked for one before. Until then it may be borrowed. A room lives no longer than the array of the weights.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ import math
 import os
 import sys
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 
 import numpy as np
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-LARGEST = 1 << 27          # bytes that the heap keeps in one block
+LARGEST = 1 << 27          # bytes that the heap keeps in one block; larger ones may become rooms
 
 
 @cache
@@ -53,26 +53,45 @@ def _is_left_to_the_system() -> bool:
 # ---- rooms ------------------------------------------------------------------------------------------------------
 
 _rooms: dict[int, tuple[weakref.ref, np.ndarray]] = {}         # by the weights' identity: the weights, and a room
+_wanted: set[tuple] = set()                                    # the shapes and dtypes that somebody asked for
 
 
 def keep_room(room: np.ndarray, weights: np.ndarray) -> None:
     """Nobody else uses this memory, which was a gradient of these weights."""
-    if room.flags.c_contiguous and not _is_left_to_the_system():
+    if (room.shape, room.dtype) in _wanted and room.flags.c_contiguous and not _is_left_to_the_system():
         key = id(weights)
         _rooms[key] = weakref.ref(weights, lambda _: _rooms.pop(key, None)), room
 
 
 def taken_room(shape: tuple, dtype: np.dtype) -> np.ndarray | None:
     """A room of that kind, for whoever asks first; it holds what it held."""
-    for key, (_, room) in list(_rooms.items()) if _rooms else ():
-        if room.shape == shape and room.dtype == dtype and _rooms.pop(key, None):
-            return room
+    if math.prod(shape) * dtype.itemsize <= LARGEST:
+        return None
+    _wanted.add((shape, dtype))
+    kept = _removed(lambda room: room.shape == shape and room.dtype == dtype)
+    return kept and kept[1]
+
+
+def _removed(fits: Callable[[np.ndarray], bool]) -> tuple[weakref.ref, np.ndarray] | None:
+    """The first room that fits, and its weights. Other threads may take rooms and bring them at any moment, and weights
+    may end: what fits is asked of what is ours already."""
+    for key in list(_rooms):
+        kept = _rooms.pop(key, None)
+        if kept is not None:
+            if fits(kept[1]):
+                return kept
+            _bring_back(*kept)
     return None
 
 
-def empty_like(x: np.ndarray) -> np.ndarray:
-    room = taken_room(x.shape, x.dtype) if x.flags.c_contiguous else None
-    return np.empty_like(x) if room is None else room
+def _bring_back(weights: weakref.ref, room: np.ndarray) -> None:
+    if (alive := weights()) is not None:
+        keep_room(room, alive)
+
+
+def empty(shape: tuple, dtype: np.dtype) -> np.ndarray:
+    room = taken_room(shape, dtype)
+    return np.empty(shape, dtype) if room is None else room
 
 
 def zeros(shape: tuple, dtype: np.dtype) -> np.ndarray:
@@ -85,14 +104,10 @@ def zeros(shape: tuple, dtype: np.dtype) -> np.ndarray:
 
 @contextmanager
 def borrowed(shape: tuple, dtype: np.dtype) -> Iterator[np.ndarray]:
-    """An array for a while: in a room, if there is one large enough."""
+    """An array for a while: in a room, if there is one large enough. After an error, threads may be still at work in
+    it: then it is not brought back."""
     size = math.prod(shape)
-    for key, (weights, room) in list(_rooms.items()):
-        if room.dtype == dtype and room.size >= size and _rooms.pop(key, None):
-            try:
-                yield room.reshape(-1)[:size].reshape(shape)
-            finally:
-                if weights() is not None:
-                    keep_room(room, weights())
-            return
-    yield np.empty(shape, dtype)
+    kept = _removed(lambda room: room.dtype == dtype and room.size >= size)
+    yield np.empty(shape, dtype) if kept is None else kept[1].reshape(-1)[:size].reshape(shape)
+    if kept is not None:
+        _bring_back(*kept)

@@ -7,7 +7,6 @@ import math
 import numpy as np
 
 from ..graph import primitive
-from ..kernels import memory
 from .shape import reshape_to, swap_dims
 
 
@@ -29,8 +28,7 @@ def matrix_product(input, other):
         out = np.matmul(for_blas(input.reshape(math.prod(input.shape[:-1]), input.shape[-1])), for_blas(other))
         out = out.reshape(*input.shape[:-1], other.shape[-1])
     else:
-        room = memory.taken_room((len(input), other.shape[1]), input.dtype) if input.ndim == 2 else None
-        out = np.matmul(for_blas(input), for_blas(other), out=room, order="C")
+        out = np.matmul(for_blas(input), for_blas(other), order="C")
     return out if out.dtype == dtype else out.astype(dtype)
 
 
