@@ -64,6 +64,8 @@ class FunctionCtx:
         if version[0] != seen:
             raise RuntimeError("one of the variables needed for gradient computation has been modified by an inplace "
                                f"operation: it is at version {version[0]}; expected version {seen} instead.")
+        if isinstance(value, Variable) and unpack is None:
+            return value
         if isinstance(edge, int):
             edge = self._node.output(edge)
         return tensor_with_edge(unpack(value) if unpack else value, edge)
@@ -299,6 +301,8 @@ def _saved(t: Tensor, edge: Node | Variable | int | None) -> tuple:
                            "a normal tensor and use it in autograd.")
     if mode.pack is not None:
         value, unpack, version = mode.pack(value), mode.unpack, version if mode.watched else [0]
+    elif edge is t or edge is None and t.is_leaf:
+        value = t                                # a leaf comes back as itself
     return value, edge, version, version[0], unpack
 
 

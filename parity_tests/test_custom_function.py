@@ -88,6 +88,28 @@ def test_intermediate_values_saved(T):
 
 
 @same
+def test_a_saved_leaf_comes_back_as_itself(T):
+    """With its grad, its class and whatever was put on it; of other tensors comes one that is like them."""
+    x, results = T.nn.Parameter(T.ones(2, dtype=T.float64)), []
+    x.tag, x.grad = "mine", T.ones(2, dtype=T.float64)
+    constant, made = T.ones(2, dtype=T.float64), x * 2
+
+    def forward(ctx, *tensors):
+        ctx.save_for_backward(*tensors)
+        return tensors[0] * tensors[1] * tensors[2]
+
+    def backward(ctx, g):
+        a, b, c = ctx.saved_tensors
+        results.extend([a is x, b is constant, type(a).__name__, a.tag, a.is_leaf, a.grad_fn, a.grad.tolist(),
+                        c.is_leaf, c.grad_fn is made.grad_fn, c.retains_grad])
+        return g * b * c, None, g * a * b
+    y = make(T, forward, backward).apply(x, constant, made)
+    g, = T.autograd.grad(y.sum(), x, create_graph=True)
+    (second,) = T.autograd.grad((g * g).sum(), x)
+    return results, g.detach(), second
+
+
+@same
 def test_saved_values_are_watched_and_freed(T):
     def forward(ctx, x):
         y = x * 2

@@ -36,13 +36,16 @@ def test_one_row_is_as_torchs(lead, size, dtype, order, biased, threads):
     st.sampled_from([0.0, 3.0, 1e6, np.nan, np.inf, "random"]), st.sampled_from([0.0, 1e-5, -1.0]),
     st.sampled_from(["float32", "float64"]), st.booleans())
 def test_norms_are_as_torchs(function, layout, fill, eps, dtype, affine):
-    """Rows of equal numbers, of none, of what is no number: values and gradients."""
+    """Rows of equal numbers, of none, of what is no number: values and gradients. layer_norm of large equal numbers is
+    that of zeros: torch is asked for the latter, for it takes the mean out of a gradient only at the end."""
     (shape, dims), rng = layout, np.random.default_rng(0)
     x = rng.standard_normal(shape) if fill == "random" else np.full(shape, fill)
     arrays = [x, *(rng.standard_normal(shape[-dims:]) for _ in range(2 if function == "layer_norm" else 1))]
     arrays = [a.astype(dtype) for a in (arrays if affine else arrays[:1])]
     found = []
     for engine in (minigrad, torch):
+        if engine is torch and function == "layer_norm" and fill == 1e6:
+            arrays[0] = np.zeros_like(arrays[0])
         tensors = [engine.tensor(a, requires_grad=True) for a in arrays]
         y = getattr(engine.nn.functional, function)(tensors[0], shape[-dims:], *tensors[1:], eps=eps)
         (y * engine.tensor(np.cos(np.arange(x.size)).reshape(shape).astype(dtype))).sum().backward()
