@@ -15,14 +15,22 @@ def run_hooks(hooks: dict, g):
     for hook in tuple(hooks.values()):
         result = hook(t)
         if result is not None:
-            if not isinstance(result, Variable):
-                raise TypeError(f"expected Tensor, but hook returned '{type(result).__name__}'")
-            if result.array.shape != t.array.shape:
-                raise RuntimeError(f"hook has changed the size of value, from {t.array.shape} to {result.array.shape}")
-            if result.array.dtype != t.array.dtype:
-                raise RuntimeError(f"hook has changed the type of value (was {t.type()} got {result.type()})")
+            _check(result, t, hook)
             t = result
     return t if isinstance(g, Variable) else t.array
+
+
+def _check(result: object, former: Variable | None, hook: Callable) -> None:
+    """What a hook puts in a gradient's place must be like it."""
+    name = f"hook '{getattr(hook, '__name__', '<unknown>')}'"
+    if former is None:
+        raise RuntimeError("can't replace a None gradient with a non-None value")
+    if not isinstance(result, Variable):
+        raise TypeError(f"expected Tensor, but hook returned '{type(result).__name__}'")
+    if result.array.shape != former.array.shape:
+        raise RuntimeError(f"{name} has changed the size of value, from {former.array.shape} to {result.array.shape}")
+    if result.array.dtype != former.array.dtype:
+        raise RuntimeError(f"{name} has changed the type of value (was {former.type()} got {result.type()})")
 
 
 def observed(node: Node, g, wanted: Callable, create_graph: bool) -> list:
@@ -30,24 +38,34 @@ def observed(node: Node, g, wanted: Callable, create_graph: bool) -> list:
     def shown(x):
         return x if x is None or isinstance(x, Variable) else new_tensor(np.asarray(x))
 
-    def replaced(new, old) -> list:
-        if not isinstance(new, tuple | list) or len(new) != len(old):
-            raise RuntimeError(f"a hook of {node.name()} must return None or a tuple of {len(old)} gradients")
+    def replaced(new, former: tuple, hook: Callable) -> list:
+        if not isinstance(new, tuple):
+            raise TypeError(f"expected tuple, but hook returned '{type(new).__name__}'")
+        if len(new) != len(former):
+            raise RuntimeError(f"hook '{getattr(hook, '__name__', '<unknown>')}' has returned an incorrect number of "
+                               f"values (got {len(new)}, but expected {len(former)})")
+        for x, old in zip(new, former, strict=True):
+            if x is not None:
+                _check(x, old, hook)
         return [x if create_graph or x is None else x.array for x in new]
 
     outputs = node.split(g)
     for hook in tuple(node.extras.get("prehooks", {}).values()):
-        new = hook(tuple(map(shown, outputs)))
+        former = tuple(map(shown, outputs))
+        new = hook(former)
         if new is not None:
-            outputs = replaced(new, outputs)
+            outputs = replaced(new, former, hook)
+    if all(x is None for x in outputs):
+        return []
     g = node.join(outputs)
     entries = [entry for entry in node.inputs if wanted(entry[2])]
     gradients = [gi for _, gi in node.gradients(g, wanted, create_graph)]
     for hook in tuple(node.extras.get("hooks", {}).values()):
         by_place = {entry[5]: shown(gi) for entry, gi in zip(entries, gradients, strict=True)}
         places = node.places()
-        new = hook(tuple(by_place.get(place) for place in places), tuple(map(shown, outputs)))
+        former = tuple(by_place.get(place) for place in places)
+        new = hook(former, tuple(map(shown, outputs)))
         if new is not None:
-            by_place = dict(zip(places, replaced(new, places), strict=True))
+            by_place = dict(zip(places, replaced(new, former, hook), strict=True))
             gradients = [by_place[entry[5]] for entry in entries]
     return [(entry[2], gi) for entry, gi in zip(entries, gradients, strict=True)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 import warnings
 
@@ -46,6 +47,21 @@ def test_hooks_replace_gradients(T):
     y.grad_fn.register_prehook(lambda outputs: (outputs[0] * 2,))
     y.sum().backward()
     return log, x.grad, y.grad, w.grad
+
+
+@same
+def test_what_hooks_of_nodes_may_return(T):
+    changes = (lambda g: g * 2, lambda g: None, lambda g: g[:1], lambda g: g.float(), lambda g: 1.0,
+               lambda g: g.detach().numpy(), lambda g: T.ones((), dtype=T.float64))
+    wraps = (lambda new, rest: (new, *rest), lambda new, rest: [new, *rest], lambda new, rest: (new, new, *rest),
+             lambda new, rest: new, lambda new, rest: (), lambda new, rest: (new, *(new for _ in rest)))
+    results = []
+    for change, wrap, register in itertools.product(changes, wraps, ("register_hook", "register_prehook")):
+        x = leaf(T, 2)
+        y = x * 1 * T.ones(2, dtype=T.float64)
+        getattr(y.grad_fn, register)(lambda gs, *_, change=change, wrap=wrap: wrap(change(gs[0]), gs[1:]))
+        results += [attempt((y + 0 * x).sum().backward), x.grad]
+    return results
 
 
 @same
