@@ -22,15 +22,19 @@ def run_hooks(hooks: dict, g):
 
 def _check(result: object, former: Variable | None, hook: Callable) -> None:
     """What a hook puts in a gradient's place must be like it."""
-    name = f"hook '{getattr(hook, '__name__', '<unknown>')}'"
     if former is None:
         raise RuntimeError("can't replace a None gradient with a non-None value")
     if not isinstance(result, Variable):
         raise TypeError(f"expected Tensor, but hook returned '{type(result).__name__}'")
     if result.array.shape != former.array.shape:
-        raise RuntimeError(f"{name} has changed the size of value, from {former.array.shape} to {result.array.shape}")
+        raise RuntimeError(f"{_named(hook)} has changed the size of value, from {former.array.shape} to "
+                           f"{result.array.shape}")
     if result.array.dtype != former.array.dtype:
-        raise RuntimeError(f"{name} has changed the type of value (was {former.type()} got {result.type()})")
+        raise RuntimeError(f"{_named(hook)} has changed the type of value (was {former.type()} got {result.type()})")
+
+
+def _named(hook: Callable) -> str:
+    return f"hook '{getattr(hook, '__name__', '<unknown>')}'"
 
 
 def observed(node: Node, g, wanted: Callable, create_graph: bool) -> list:
@@ -42,8 +46,8 @@ def observed(node: Node, g, wanted: Callable, create_graph: bool) -> list:
         if not isinstance(new, tuple):
             raise TypeError(f"expected tuple, but hook returned '{type(new).__name__}'")
         if len(new) != len(former):
-            raise RuntimeError(f"hook '{getattr(hook, '__name__', '<unknown>')}' has returned an incorrect number of "
-                               f"values (got {len(new)}, but expected {len(former)})")
+            raise RuntimeError(f"{_named(hook)} has returned an incorrect number of values (got {len(new)}, but "
+                               f"expected {len(former)})")
         for x, old in zip(new, former, strict=True):
             if x is not None:
                 _check(x, old, hook)

@@ -62,23 +62,22 @@ class Tensor(elementwise.Methods, reduce.Methods, shape.Methods, joining.Methods
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
         if value is None:
-            autograd.forget_gradient(self)
-        else:
-            if not isinstance(value, Variable):
-                raise TypeError(f"grad must be None or {tensor_not(value)}" if is_torchs(value) else
-                                f"assigned grad expected to be a Tensor or None but got grad of type "
-                                f"{type(value).__name__}")
-            if value is self:
-                raise RuntimeError("can't assign Variable as its own grad")
-            if value.array.shape != self.array.shape:
-                raise RuntimeError(f"attempting to assign a gradient of size '{list(value.shape)}' to a tensor of size "
-                                   f"'{list(self.shape)}'. Please ensure that the gradient and the tensor are the same "
-                                   "size")
-            if value.array.dtype != self.array.dtype:
-                raise RuntimeError(f"attempting to assign a gradient with dtype '{value.dtype.alias}' to a tensor with "
-                                   f"dtype '{self.dtype.alias}'. Please ensure that the gradient and the tensor have "
-                                   "the same dtype")
-            self._grad = value
+            return autograd.forget_gradient(self)
+        if not isinstance(value, Variable):
+            raise TypeError(f"grad must be None or {tensor_not(value)}" if is_torchs(value) else
+                            f"assigned grad expected to be a Tensor or None but got grad of type "
+                            f"{type(value).__name__}")
+        if value is self:
+            raise RuntimeError("can't assign Variable as its own grad")
+        if value.array.shape != self.array.shape:
+            raise RuntimeError(f"attempting to assign a gradient of size '{list(value.shape)}' to a tensor of size "
+                               f"'{list(self.shape)}'. Please ensure that the gradient and the tensor are the same "
+                               "size")
+        if value.array.dtype != self.array.dtype:
+            raise RuntimeError(f"attempting to assign a gradient with dtype '{value.dtype.alias}' to a tensor with "
+                               f"dtype '{self.dtype.alias}'. Please ensure that the gradient and the tensor have "
+                               "the same dtype")
+        self._grad = value
 
     @grad.deleter
     def grad(self) -> None:
