@@ -7,7 +7,6 @@ complete. That is torch's order too. There is no recursion, so a chain of any le
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -17,7 +16,8 @@ import numpy as np
 from .anomaly import detect_anomaly, inspect_gradient, is_anomaly_enabled, set_detect_anomaly
 from .graph import Node, Tensor, Variable, new_tensor
 from .hooks import observed, run_hooks
-from .kernels import memory
+from .kernels.late import Rows
+from .leaves import ALONE, accumulate_gradient, looked_at, owns_memory, references
 from .modes import (
     Quiet,
     enable_grad,
@@ -28,7 +28,6 @@ from .modes import (
     no_grad,
     set_grad_enabled,
 )
-from .refusals import check_memory
 
 # ---- the walk ---------------------------------------------------------------------------------------------------
 
@@ -52,6 +51,8 @@ def walk(roots: Sequence, gradients: Sequence, retain_graph: bool, create_graph:
                 if node not in pending or not wanted(node):
                     continue
                 g, leaf = pending.pop(node), isinstance(node, Variable)
+                if isinstance(g, Rows) and not (leaf and accumulate and targets is None):
+                    g = np.asarray(g)
                 ends = False
                 if targets is not None and node in targets:
                     ends = not (accumulate if leaf else any(map(wanted, node.edges())))
@@ -65,7 +66,7 @@ def walk(roots: Sequence, gradients: Sequence, retain_graph: bool, create_graph:
                     continue
                 if leaf:
                     if accumulate:
-                        _accumulate(node, g)
+                        accumulate_gradient(node, g)
                     continue
                 flow = node.gradients if node.extras is None else partial(observed, node)
                 for edge, gi in flow(g, wanted, create_graph):
@@ -120,73 +121,19 @@ def _leading_to(targets: set, order: list) -> set:
 
 def _sum(a, b):
     """a + b, in the memory of a, if nobody else holds that."""
-    alone = _references(a) <= _ALONE and _owns_memory(a) and isinstance(b, np.ndarray)
-    return np.add(a, b, out=a) if alone and a.strides == b.strides and a.dtype == b.dtype else a + b
-
-
-def _accumulate(leaf: Tensor, g) -> None:
-    """leaf.grad += g. The first gradient becomes `.grad` itself if nobody else holds its memory, as in torch."""
-    former = leaf._grad
-    if isinstance(g, Variable):
-        leaf._grad = g.clone() if former is None else former + g
-    elif former is None:
-        ours = _references(g) <= _ALONE_BELOW and _owns_memory(g) and g.strides == leaf.array.strides
-        leaf._grad = new_tensor(g if ours else _copy_like(leaf.array, g))
-    elif former._counter is not None:
-        check_memory(former)
-        np.add(former.array, g, out=former.array)
-        former._counter[0] += 1
-    else:
-        leaf._grad = new_tensor(np.asarray(former.array + g))
-    if leaf.post_hooks is not None:
-        for hook in tuple(leaf.post_hooks.values()):
-            if hook(leaf) is not None:
-                raise TypeError("hooks registered with register_post_accumulate_grad_hook should return None")
+    if references(a) <= ALONE and owns_memory(a) and a.dtype == b.dtype:
+        if isinstance(b, Rows):
+            return b.add_to(a)
+        if isinstance(b, np.ndarray) and a.strides == b.strides:
+            return np.add(a, b, out=a)
+    return a + b
 
 
 def _add_to_grad(t: Tensor, g) -> None:
     """What retain_grad asked for: t.grad += g, in an array that no other gradient shares."""
     if t._grad is not None:
-        g = t._grad + (g if isinstance(g, Variable) else new_tensor(g))
+        g = looked_at(t) + (g if isinstance(g, Variable) else new_tensor(g))
     t._grad = g if isinstance(g, Variable) else new_tensor(np.array(g))
-
-
-def forget_gradient(leaf: Tensor) -> None:
-    """leaf.grad = None. The memory of a large gradient is kept for the next one, if nobody else holds it."""
-    former, leaf._grad = leaf._grad, None
-    if former is not None and former.array.nbytes > memory.LARGEST:
-        g = former.array
-        del former
-        if _references(g) <= _ALONE and _owns_memory(g):
-            memory.keep_room(g, leaf.array)
-
-
-def _owns_memory(g) -> bool:
-    return isinstance(g, np.ndarray) and g.flags.owndata and g.flags.writeable
-
-
-def _references(x) -> int:
-    return sys.getrefcount(x)
-
-
-def _references_below(x) -> int:
-    return _references(x)
-
-
-def _references_alone() -> tuple[int, int]:
-    """What `_references` says of an array that nothing holds but a local variable: its caller's, and that of the
-    caller's caller. Versions of Python differ in it; more than 3 and 4 it is only under a debugger's eyes."""
-    x = np.empty(0)
-    return min(_references(x), 3), min(_references_below(x), 4)
-
-
-_ALONE, _ALONE_BELOW = _references_alone()       # of an array with no more references, the walk is the only owner
-
-
-def _copy_like(like: np.ndarray, g) -> np.ndarray:
-    copy = np.empty_like(like)
-    np.copyto(copy, g)
-    return copy
 
 
 # ---- backward and grad ------------------------------------------------------------------------------------------
@@ -247,7 +194,7 @@ def grad(outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor],
                                    "graph. Set allow_unused=True if this is the desired behavior.")
             g = np.zeros_like(t.array) if materialize_grads else None
         elif not isinstance(g, Variable):
-            ours = _references(g) <= _ALONE + 1 and _owns_memory(g)                  # `found` holds it, too
+            ours = references(g) <= ALONE + 1 and owns_memory(g)                  # `found` holds it, too
             g = g if ours else np.array(g)
         results.append(g if g is None or isinstance(g, Variable) else new_tensor(g))
     return tuple(results)

@@ -10,7 +10,7 @@ import warnings
 import weakref
 from collections.abc import Callable
 
-from . import autograd, creation, graph, printing, random
+from . import autograd, creation, graph, leaves, printing, random
 from .composed import (
     conversion,
     decompositions,
@@ -57,12 +57,12 @@ class Tensor(elementwise.Methods, reduce.Methods, shape.Methods, joining.Methods
                           "to be populated for a non-leaf Tensor, use .retain_grad() on the non-leaf Tensor. If you "
                           "access the non-leaf Tensor by mistake, make sure you access the leaf Tensor "
                           "instead.", stacklevel=2)
-        return self._grad
+        return leaves.looked_at(self)
 
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
         if value is None:
-            return autograd.forget_gradient(self)
+            return leaves.forget_gradient(self)
         if not isinstance(value, Variable):
             raise TypeError(f"grad must be None or {tensor_not(value)}" if is_torchs(value) else
                             f"assigned grad expected to be a Tensor or None but got grad of type "
@@ -81,7 +81,7 @@ class Tensor(elementwise.Methods, reduce.Methods, shape.Methods, joining.Methods
 
     @grad.deleter
     def grad(self) -> None:
-        autograd.forget_gradient(self)
+        leaves.forget_gradient(self)
 
     def backward(self, gradient: Tensor | None = None, retain_graph: bool | None = None, create_graph: bool = False,
                  inputs: Tensor | list[Tensor] | None = None) -> None:

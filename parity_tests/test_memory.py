@@ -174,3 +174,21 @@ def test_hooks_and_retained_gradients_make_no_cycles():
         x.grad = None
         del y, handle
         assert live() == before
+
+
+def test_a_step_of_words_makes_no_array_of_all_words():
+    """The gradient of an embedding stays the few rows that the batch names, until somebody looks."""
+    layer = T.nn.Embedding(50_000, 64)
+    optimizer, size = T.optim.AdamW(layer.parameters()), layer.weight.nbytes
+    for step in range(2):
+        optimizer.zero_grad()
+        tracemalloc.start()
+        layer(T.arange(100)).square().sum().backward()
+        T.nn.utils.clip_grad_norm_(layer.parameters(), 0.1)
+        if step:                                             # the first one makes the moments
+            optimizer.step()
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < size * 3 / 4, (peak, size)             # of Adam's blocks, two threads hold two each
+        optimizer.step()
+    assert layer.weight.grad.nbytes == size

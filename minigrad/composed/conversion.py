@@ -175,7 +175,7 @@ class Methods:
         new = type(self)(_within_copied_memory(self.array, memo), self._leaf)
         memo[id(self)] = new
         if self._grad is not None:
-            new._grad = copy.deepcopy(self._grad, memo)
+            new._grad = copy.deepcopy(self.grad, memo)
         new.__dict__.update(copy.deepcopy({k: v for k, v in self.__dict__.items() if not k.startswith("_")}, memo))
         return new
 

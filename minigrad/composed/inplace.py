@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial, wraps
+from collections.abc import Callable
+from functools import wraps
 
 import numpy as np
 
 from .. import dtypes
 from ..graph import Tensor, Variable, new_tensor, primitive
-from ..kernels.blocks import in_blocks
 from ..modes import Quiet, mode
 from ..ops.fused import zeros_like
 from ..ops.promotion import as_scalar, number
@@ -47,26 +46,6 @@ def write_unrecorded(t: Tensor, values, constant: bool = False) -> Tensor:
     if t._counter is not None:
         t._counter[0] += 1
     return t
-
-
-def scale_unrecorded(tensors: Sequence[Tensor], factor: np.ndarray) -> None:
-    """t *= factor, a number, for each of them, where that belongs into no history: in their own memory."""
-    with Quiet():
-        for t in tensors:
-            check_inplace(t)
-            x = t.array
-            number = factor.astype(np.float32 if x.dtype == np.float16 else x.dtype)
-            if x.flags.c_contiguous:
-                in_blocks(partial(_scale, x.reshape(-1), number), x.size, passes=1)
-            else:
-                _scale(x, number)
-            if t._counter is not None:
-                t._counter[0] += 1
-
-
-def _scale(x: np.ndarray, factor: np.ndarray, start: int = 0, stop: int | None = None) -> None:
-    part = x[start:stop]
-    np.multiply(part, factor, out=part, casting="same_kind")
 
 
 @primitive("CopyBackwards", input=lambda g: zeros_like(g), source=lambda g: g)

@@ -6,10 +6,11 @@ import numpy as np
 
 from . import blas
 from .blocks import in_blocks
+from .late import Rows, Scaled
 
 
-def adam_step(g: np.ndarray, p: np.ndarray, m: np.ndarray, v: np.ndarray, largest: np.ndarray | None, *, step: float,
-              lr: float, beta1: float, beta2: float, eps: float, weight_decay: float, decoupled: bool,
+def adam_step(g: np.ndarray | Rows | Scaled, p: np.ndarray, m: np.ndarray, v: np.ndarray, largest: np.ndarray | None, *,
+              step: float, lr: float, beta1: float, beta2: float, eps: float, weight_decay: float, decoupled: bool,
               maximize: bool = False) -> None:
     """p, m, v (and with amsgrad the largest v) move by one step:
 
@@ -20,24 +21,37 @@ def adam_step(g: np.ndarray, p: np.ndarray, m: np.ndarray, v: np.ndarray, larges
     other kind a summand of g in the first. Settings are Python's or NumPy's numbers. What arrays are multiplied by are
     Python's, which leave their dtype alone."""
     correction = float((1 - beta2 ** step) ** 0.5)
-    arrays = [g, p, m, v] if largest is None else [g, p, m, v, largest]
-    flat = [blas.Vector(np.ascontiguousarray(a).reshape(-1)) for a in arrays]
     settings = {"weight": 1 - float(beta1), "beta2": float(beta2), "eps": float(eps) * correction,
                 "size": float(lr / (1 - beta1 ** step)) * correction, "sign": -1 if maximize else 1,
-                "decay": weight_decay, "shrink": float(1 - lr * weight_decay) if decoupled else None}
-    in_blocks(lambda start, stop: _move(*(a.part(start, stop) for a in flat), **settings), g.size, blocks=4)
-    for a, moved in zip(arrays[1:], flat[1:]):
+                "decay": weight_decay, "shrink": float(1 - lr * weight_decay) if decoupled else None, "factor": None}
+    if isinstance(g, Scaled):
+        g, settings["factor"] = g.tensor.array, g.factor
+    arrays = [p, m, v] if largest is None else [p, m, v, largest]
+    flat = [blas.Vector(np.ascontiguousarray(a).reshape(-1)) for a in arrays]
+    if isinstance(g, Rows):                      # made, block by block, in the cache
+        rows, width, gradient = len(g), g.size // len(g), lambda start, stop: _vector(g.part(start, stop))
+    else:
+        rows, width, gradient = g.size, 1, blas.Vector(np.ascontiguousarray(g).reshape(-1)).part
+
+    def work(start: int, stop: int) -> None:
+        _move(gradient(start, stop), *(a.part(start * width, stop * width) for a in flat), **settings)
+
+    in_blocks(work, rows, width, blocks=4)
+    for a, moved in zip(arrays, flat, strict=True):
         if not np.may_share_memory(a, moved.array):
             a[...] = moved.array.reshape(a.shape)
 
 
 def _move(g, p, m, v, largest=None, *, weight: float, beta2: float, eps: float, size: float, sign: int, decay: float,
-          shrink: float | None) -> None:
+          shrink: float | None, factor: np.floating | None) -> None:
     t = p.empty_like()
+    if factor is not None:
+        np.multiply(g.array, factor, out=t.array)
+        g = t
     if sign < 0 or shrink is None and decay:
         t.array[...] = g.array
         t.axpby(0.0 if shrink is not None else decay, p, sign)
-        g, t = t, p.empty_like()
+        g = t
     m.axpby(weight, g, 1 - weight)
     np.multiply(g.array, g.array, out=t.array)
     v.axpby(1 - beta2, t, beta2)
@@ -48,3 +62,7 @@ def _move(g, p, m, v, largest=None, *, weight: float, beta2: float, eps: float, 
     t.array += eps
     np.divide(m.array, t.array, out=t.array)
     p.axpby(-size, t, 1.0 if shrink is None else shrink)
+
+
+def _vector(block: np.ndarray) -> blas.Vector:
+    return blas.Vector(block.reshape(-1), block.ctypes.data)

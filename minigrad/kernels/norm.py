@@ -3,8 +3,9 @@
     y = (x - m) r w + b,   m = mean(x),   r = 1 / sqrt(var(x) + eps)
     dx = r (h - mean(h) - (x - m) r^2 mean(h (x - m))),   h = g w
 
-What is added up over rows or columns are products of a matrix with a vector, BLAS's. RMS normalisation is the same
-without the mean, and without b. Kept for backward are r and m.
+What is added up over rows or columns are products of a matrix with a vector, BLAS's: by np.dot, for np.matmul does not
+let go of the interpreter's lock where a result has less than 500 elements. RMS normalisation is the same without the
+mean, and without b. Kept for backward are r and m.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from .blocks import block_rows, in_blocks
+from .blocks import BLOCK, block_rows, in_blocks
+from .late import Rows
 
 
 def standardise(x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None, eps: float,
@@ -27,7 +29,7 @@ def standardise(x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | Non
     def work(start: int, stop: int) -> None:
         part, out, rb = x[start:stop], y[start:stop], r[start:stop]
         if centred:
-            m = np.matmul(part, ones, out=mean[start:stop])
+            m = np.dot(part, ones, out=mean[start:stop])
             m /= width
             part = np.subtract(part, m, out=out)
         np.vecdot(part, part, out=rb[:, 0])
@@ -45,17 +47,22 @@ def standardise(x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | Non
     return y, (mean if centred else None, r)
 
 
-def sum_of_squares(x: np.ndarray) -> np.floating:
-    """x . x, of a contiguous array: of each block by BLAS, and of the blocks in double precision."""
-    flat, step = x.reshape(-1), block_rows(x.size)
-    if flat.size <= step:
-        return flat.dot(flat)
-    sums = np.zeros(-(-flat.size // step), x.dtype)
+def sum_of_squares(x: np.ndarray | Rows) -> np.floating:
+    """x . x, of a contiguous array: of each block of rows by BLAS, and of the blocks in double precision."""
+    if x.size <= BLOCK or x.size > BLOCK * len(x):           # little; or rows that are longer than a block
+        x = x.reshape(-1)
+    if x.size <= BLOCK:
+        return x.dot(x)
+    (rows, width), sparse = (len(x), x.size // len(x)), isinstance(x, Rows)
+    step = block_rows(rows, width, 4)            # of shorter blocks, two threads sum no more than one
+    sums = np.zeros(-(-rows // step), x.dtype)
 
     def work(start: int, stop: int) -> None:
-        sums[start // step] = flat[start:stop].dot(flat[start:stop])
+        if not sparse or len(x.within(start, stop)[0]):
+            part = (x.part(start, stop) if sparse else x[start:stop]).reshape(-1)
+            sums[start // step] = part.dot(part)
 
-    in_blocks(work, flat.size, passes=1)
+    in_blocks(work, rows, width, 4, passes=1)
     return sums.sum(dtype=np.float64).astype(x.dtype)
 
 
@@ -96,18 +103,18 @@ def standardise_backward(g: np.ndarray, x: np.ndarray, weight: np.ndarray | None
         centred = x[start:stop] if mean is None else x[start:stop] - mean[start:stop]
         product = gb * centred
         if db is not None:
-            np.matmul(_ones(stop - start, x.dtype), gb, out=db[block])
+            np.dot(_ones(stop - start, x.dtype), gb, out=db[block])
         if dw is not None:
-            np.matmul(rb[:, 0], product, out=dw[block])
+            np.dot(rb[:, 0], product, out=dw[block])
         if dx is None:
             return
         out, wide = dx[start:stop], rb.astype(np.float64)          # double precision: h nearly cancels what this makes
-        slope = np.matmul(product, w)[:, None] * (wide * wide) / width         # h (x - m), added up over each row
+        slope = np.dot(product, w)[:, None] * (wide * wide) / width         # h (x - m), added up over each row
         np.multiply(centred, slope.astype(x.dtype), out=product if mean is None else centred)
         h = gb if weight is None else np.multiply(gb, weight, out=out)
         np.subtract(h, product if mean is None else centred, out=out)
         if mean is not None:
-            out -= np.matmul(gb, w)[:, None] / width
+            out -= np.dot(gb, w)[:, None] / width
         out *= rb
 
     in_blocks(work, rows, width, 4)

@@ -26,8 +26,7 @@ def _adjacent(index: tuple) -> bool:
 
 def _add_at(array: np.ndarray, index: tuple, value) -> None:
     """What np.add.at does, for a run of indexed dimensions: they become one, and the rows that go to the same place are
-    brought together and summed, in their order. np.add.at itself is fast only where there is nothing else than that
-    dimension."""
+    brought together and summed. np.add.at itself is fast only where there is nothing else than that dimension."""
     first = next(d for d, i in enumerate(index) if not isinstance(i, slice))
     arrays = np.broadcast_arrays(*index[first:])
     place = np.zeros(arrays[0].shape, np.int64)
@@ -43,7 +42,14 @@ def _add_at(array: np.ndarray, index: tuple, value) -> None:
     if flat.shape[0] == flat.shape[2] == 1:
         np.add.at(flat.reshape(-1), place, rows.reshape(-1))
         return
+    places, sums = summed_by_place(place, rows, array.dtype)
+    flat[:, places] += sums
+
+
+def summed_by_place(place: np.ndarray, rows: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+    """Of rows (k, n, m), that belong to n places, those of one place as their sum, in their order: the places, each
+    once and ascending, and the sums."""
     order = np.argsort(place, kind="stable")
     place = place[order]
     starts = np.flatnonzero(np.concatenate(([True], place[1:] != place[:-1])))
-    flat[:, place[starts]] += np.add.reduceat(rows[:, order], starts, axis=1, dtype=array.dtype)
+    return place[starts], np.add.reduceat(rows[:, order], starts, axis=1, dtype=dtype)

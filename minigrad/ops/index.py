@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from ..graph import Variable, primitive
 from ..kernels import memory
+from ..kernels.late import rows_at
 from ..kernels.layout import copied, gathered
 from ..kernels.scatter import write_at
 from ..modes import mode
@@ -30,9 +31,13 @@ def _kept(index: tuple, *tensors) -> tuple:
 
 
 def index_back(g, index, shape):
-    """The adjoint of input[index]: what an element was read for, it gets back. Bare arrays are added in place."""
+    """The adjoint of input[index]: what an element was read for, it gets back. Bare arrays are added in place; a few
+    rows of many are left as such."""
     if isinstance(g, Variable):
         return index_write(zeros_for(g, shape), g, index, True)
+    rows = rows_at(index, g, shape)
+    if rows is not None:
+        return rows
     back = memory.zeros(shape, g.dtype)
     write_at(back, g, index, True)
     return back

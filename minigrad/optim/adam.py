@@ -10,6 +10,7 @@ import numpy as np
 
 from ..graph import Tensor, Variable
 from ..kernels.adam import adam_step
+from ..kernels.late import Rows, Scaled
 from .optimizer import (
     Elementwise,
     Optimizer,
@@ -32,6 +33,7 @@ class Adam(Optimizer):
     comes first instead. With amsgrad, V is made from the largest v so far.
     """
 
+    _takes_late = True
     _settings_since = MappingProxyType({
         "amsgrad": False, "maximize": False, "foreach": None, "capturable": False, "differentiable": False,
         "decoupled_weight_decay": False, "fused": None})
@@ -71,7 +73,7 @@ class Adam(Optimizer):
                 if kept and not isinstance(kept["step"], Variable):      # older checkpoints hold a plain number
                     kept["step"] = step_count(group, float(kept["step"]))
 
-    def update(self, p: Tensor, g: np.ndarray, group: dict[str, Any]) -> Callable[[], None]:
+    def update(self, p: Tensor, g: np.ndarray | Rows | Scaled, group: dict[str, Any]) -> Callable[[], None]:
         state, amsgrad = self.state[p], group["amsgrad"]
         if not state:
             state.update(step=step_count(group), exp_avg=zeros(p), exp_avg_sq=zeros(p))

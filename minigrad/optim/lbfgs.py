@@ -98,8 +98,8 @@ class LBFGS(Optimizer):
         self._params = self.param_groups[0]["params"]
 
     def _gradient(self) -> np.ndarray:
-        return np.concatenate([np.zeros(p.array.size, p.array.dtype) if p._grad is None else
-                               p._grad.array.reshape(-1) for p in self._params])
+        return np.concatenate([np.zeros(p.array.size, p.array.dtype) if p.grad is None else
+                               p.grad.array.reshape(-1) for p in self._params])
 
     def _move(self, t: float, direction: np.ndarray) -> None:
         start = 0

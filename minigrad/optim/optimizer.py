@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..autograd import forget_gradient
 from ..dtypes import get_default_dtype
 from ..graph import Tensor, Variable, new_tensor
 from ..kernels.blas import let_threads_sleep
 from ..kernels.blocks import each
 from ..kernels.layout import owner
 from ..kernels.memory import keep_freed_memory
+from ..leaves import forget_gradient, looked_at
 from ..modes import Quiet, enable_grad, mode, set_grad_enabled
 from ..refusals import check_inplace
 from ..utils.hooks import RemovableHandle, add_hook
@@ -58,6 +58,7 @@ class Optimizer:
     """The base of optimizers. A subclass says in `update` how one parameter follows its gradient; or it brings a `step`
     of its own, as optimizers written for torch do."""
 
+    _takes_late = False                     # whether `update` knows what to do with the forms of kernels/late.py
     _settings_since: Mapping[str, Any] = MappingProxyType({})     # what older checkpoints lack, and its value then
 
     def __init_subclass__(cls, **kwargs):
@@ -131,12 +132,12 @@ class Optimizer:
             for p in group["params"]:
                 if set_to_none:
                     forget_gradient(p)
-                elif p._grad is not None:
-                    if p._grad.grad_fn is not None:
-                        p._grad.detach_()
+                elif (g := looked_at(p)) is not None:
+                    if g.grad_fn is not None:
+                        g.detach_()
                     else:
-                        p._grad.requires_grad_(False)
-                    p._grad.zero_()
+                        g.requires_grad_(False)
+                    g.zero_()
 
     @_hooked
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
@@ -151,9 +152,10 @@ class Optimizer:
                 for p in group["params"]:
                     if p._grad is not None:
                         check_inplace(p)
-                        if mode.grad and (p.requires_grad or p._grad.requires_grad):
+                        if mode.grad and (p.requires_grad or looked_at(p).requires_grad):
                             raise NotImplementedError("minigrad does not differentiate through an optimizer's step")
-                        move = self.update(p, p._grad.array, group)
+                        g = p._grad if self._takes_late else looked_at(p)
+                        move = self.update(p, g.array if isinstance(g, Variable) else g, group)
                         if move is not None:
                             moves.append(move)
                             size += p.array.size
@@ -316,8 +318,9 @@ def scalar(x: float | Tensor) -> float | np.floating:
 
 
 def zeros(p: Tensor) -> Tensor:
-    """State for p."""
-    return new_tensor(np.zeros_like(p.array))
+    """State for p. Where nothing is ever written, zeros take no memory: zeros_like writes them, zeros does not."""
+    like = p.array
+    return new_tensor(np.zeros(like.shape, like.dtype) if like.flags.c_contiguous else np.zeros_like(like))
 
 
 def step_count(group: dict[str, Any], value: float = 0.0) -> Tensor:
@@ -338,10 +341,10 @@ def in_float32(rule: Callable) -> Callable:
     float16 would lose small settings like eps = 1e-8."""
     @wraps(rule)
     def wide(g, *moved, **settings):
-        if g.dtype != np.float16:
+        if moved[0].dtype != np.float16:
             return rule(g, *moved, **settings)
         copies = [a if a is None else a.astype(np.float32) for a in moved]
-        rule(g.astype(np.float32), *copies, **settings)
+        rule(np.asarray(g, np.float32), *copies, **settings)
         for a, copy in zip(moved, copies, strict=True):
             if a is not None:
                 a[...] = copy
@@ -368,6 +371,8 @@ class Elementwise(NamedTuple):
         """Moves of one kind may be made together, end to end; None if this one may not: arrays that are not small, or
         not all of one shape, or look at the memory of others."""
         arrays, shape = [a for a in self.arrays if a is not None], self.arrays[1].shape
+        if not isinstance(arrays[0], np.ndarray):
+            return None
         if arrays[1].size >= SMALL or any(a.shape != shape or a.base is not None for a in arrays):
             return None
         if any(isinstance(value, np.ndarray) for value in self.settings.values()):
@@ -378,7 +383,8 @@ class Elementwise(NamedTuple):
 
 def _joined(moves: list[Callable]) -> list[Callable]:
     """The moves, those of one kind as one: unless arrays share memory, for then it matters which is moved first."""
-    arrays = [a for move in moves if isinstance(move, Elementwise) for a in move.arrays if a is not None]
+    arrays = [a for move in moves if isinstance(move, Elementwise) for a in move.arrays
+              if isinstance(a, np.ndarray)]
     if len({id(owner(a)) for a in arrays}) < len(arrays):
         return moves
     alike, result = defaultdict(list), []

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ... import dtypes
-from ...autograd import Function, forget_gradient
+from ...autograd import Function
 from ...creation import parse_to
 from ...graph import Tensor, Variable
+from ...leaves import forget_gradient
 from ...modes import mode, no_grad
 from ...refusals import is_torchs, tensor_not
 from ...utils.hooks import RemovableHandle, add_hook
@@ -387,7 +388,7 @@ class Module:
                 if set_to_none:
                     forget_gradient(p)
                 else:
-                    p._grad = p._grad.detach()
+                    p._grad = p.grad.detach()
                     p._grad.zero_()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Module:
@@ -401,7 +402,7 @@ class Module:
                 if p is not None:
                     p.data = fn(p)
                     if p._grad is not None:
-                        p._grad = fn(p._grad)
+                        p._grad = fn(p.grad)
             for name, buffer in self._buffers.items():
                 if buffer is not None:
                     self._buffers[name] = fn(buffer)

@@ -8,8 +8,10 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from ...composed.inplace import scale_unrecorded
 from ...graph import Tensor, Variable, new_tensor
+from ...kernels.late import Rows
+from ...kernels.norm import sum_of_squares
+from ...leaves import scale_gradient
 from ...modes import Quiet, no_grad
 from ...ops.norm import norm_over
 
@@ -18,19 +20,24 @@ def _listed(tensors: Tensor | Iterable[Tensor]) -> list[Tensor]:
     return [tensors] if isinstance(tensors, Variable) else list(tensors)
 
 
-def _grads(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
-    return [p.grad for p in _listed(parameters) if p.grad is not None]
+def _grads(parameters: Tensor | Iterable[Tensor], as_rows: bool = False) -> list[Tensor | Rows]:
+    """The gradients; with as_rows, those that are mere rows so far are left so."""
+    return [p._grad if as_rows and isinstance(p._grad, Rows) else p.grad for p in _listed(parameters)
+            if p.grad_fn is not None or p._grad is not None]
 
 
 @no_grad()
 def get_total_norm(tensors: Tensor | Iterable[Tensor], norm_type: float = 2.0, error_if_nonfinite: bool = False,
                    foreach: bool | None = None) -> Tensor:
     """The norm of all elements of all tensors, as of one vector."""
-    tensors, norm_type = _listed(tensors), float(norm_type)
-    if not tensors:
+    return _total_norm(_listed(tensors), float(norm_type), error_if_nonfinite)
+
+
+def _total_norm(gradients: list[Tensor | Rows], norm_type: float, error_if_nonfinite: bool) -> Tensor:
+    if not gradients:
         return new_tensor(np.zeros((), np.float32))
     with Quiet():
-        norms = [_norm(t, norm_type) for t in tensors]
+        norms = [_norm(g, norm_type) for g in gradients]
     total = new_tensor(np.array(norms, np.result_type(*norms))).norm(norm_type)
     if error_if_nonfinite and not math.isfinite(total.item()):
         raise RuntimeError(f"The total norm of order {norm_type} for gradients from `parameters` is non-finite, so it "
@@ -39,11 +46,13 @@ def get_total_norm(tensors: Tensor | Iterable[Tensor], norm_type: float = 2.0, e
     return total
 
 
-def _norm(t: Tensor, norm_type: float) -> np.ndarray | np.floating:
-    x = t.array
+def _norm(g: Tensor | Rows, norm_type: float) -> np.ndarray | np.floating:
+    if isinstance(g, Rows):
+        return np.sqrt(sum_of_squares(g))
+    x = g.array
     if norm_type == 2 and x.dtype.kind == "f":                    # as nearly always, and there are many
         return norm_over(x, norm_type, tuple(range(x.ndim)), False)
-    return t.norm(norm_type).array
+    return g.norm(norm_type).array
 
 
 @no_grad()
@@ -52,7 +61,8 @@ def clip_grads_with_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float
     """Scale the gradients down by max_norm / total_norm, if that is below 1."""
     scale = (float(max_norm) / (total_norm + 1e-6)).clamp(max=1.0)
     if scale.array != 1:
-        scale_unrecorded(_grads(parameters), scale.array)
+        for p in _listed(parameters):
+            scale_gradient(p, scale.array)
 
 
 @no_grad()
@@ -62,7 +72,7 @@ def clip_grad_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float, norm
     given, parameters = parameters, _listed(parameters)
     if isinstance(given, Iterator) and not parameters:
         warnings.warn("`parameters` is an empty generator, no gradient clipping will occur.", stacklevel=3)
-    total_norm = get_total_norm(_grads(parameters), norm_type, error_if_nonfinite, foreach)
+    total_norm = _total_norm(_grads(parameters, norm_type == 2), float(norm_type), error_if_nonfinite)
     clip_grads_with_norm_(parameters, max_norm, total_norm, foreach)
     return total_norm
 

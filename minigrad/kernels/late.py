@@ -1,0 +1,96 @@
+"""Gradients that nobody has looked at yet, in forms that take less of the memory's time than an array.
+
+A leaf's gradient is made, clipped, taken by the optimizer and dropped; mostly nobody else ever sees it. Until somebody
+does (`autograd.looked_at`), it may be a few rows of an array of zeros, or an array that is still to be multiplied by a
+number. What is computed from them is the same either way, to the bit.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from . import memory
+from .blocks import BLOCK, in_blocks
+from .scatter import summed_by_place
+
+if TYPE_CHECKING:
+    from ..graph import Tensor
+
+LARGE = BLOCK              # elements: with fewer, there is nothing to be gained
+
+
+class Rows:
+    """An array of zeros but for a few rows, as is the gradient of an embedding, of whose rows a batch names a few."""
+
+    __slots__ = ("dtype", "places", "rows", "shape", "size")
+
+    def __init__(self, shape: tuple, places: np.ndarray, rows: np.ndarray):
+        """The places ascend, and none is there twice."""
+        self.shape, self.size, self.dtype = shape, math.prod(shape), rows.dtype
+        self.places, self.rows = places, rows
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def within(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        """The rows from start to stop that are not zeros, and their places, counted from start."""
+        first, last = self.places.searchsorted((start, stop))
+        return self.rows[first:last], self.places[first:last] - start
+
+    def part(self, start: int, stop: int) -> np.ndarray:
+        """Those that are zeros, too."""
+        out, (rows, places) = np.zeros((stop - start, *self.shape[1:]), self.dtype), self.within(start, stop)
+        out[places] = rows
+        return out
+
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
+        out = memory.zeros(self.shape, self.dtype)
+        out[self.places] = self.rows
+        return out if dtype is None else out.astype(dtype, copy=False)
+
+    def __add__(self, other: Rows) -> Rows:
+        places = np.union1d(self.places, other.places)
+        rows = np.zeros((len(places), *self.shape[1:]), self.dtype)
+        for one in (self, other):
+            rows[places.searchsorted(one.places)] += one.rows
+        return Rows(self.shape, places, rows)
+
+    def add_to(self, array: np.ndarray) -> np.ndarray:
+        array[self.places] += self.rows
+        return array
+
+
+def rows_at(index: tuple, values: np.ndarray, shape: tuple) -> Rows | None:
+    """Zeros of that shape, to which values[i] is added at index[i], for every i; None if that is no matter of a few
+    rows of a large array."""
+    place, *others = index
+    few = isinstance(place, np.ndarray) and place.dtype.kind != "b" and 0 < place.size <= shape[0] // 4
+    if others or not few or not LARGE < math.prod(shape) <= LARGE * shape[0] or len(shape) < 2:
+        return None
+    place = place.reshape(-1)
+    place = np.where(place < 0, place + shape[0], place)
+    places, sums = summed_by_place(place, values.reshape(1, place.size, -1), values.dtype)
+    return Rows(shape, places, sums.reshape(-1, *shape[1:]) + 0)              # 0, where a sum is -0: as 0 + -0 is
+
+
+class Scaled(NamedTuple):
+    """A tensor that is still to be multiplied by a number, of its dtype."""
+
+    tensor: Tensor
+    factor: np.floating
+
+
+def scale(x: np.ndarray, factor: np.floating) -> None:
+    """x *= factor"""
+    if x.flags.c_contiguous:
+        flat = x.reshape(-1)
+        in_blocks(lambda start, stop: _scale(flat[start:stop], factor), x.size, passes=1)
+    else:
+        _scale(x, factor)
+
+
+def _scale(x: np.ndarray, factor: np.floating) -> None:
+    np.multiply(x, factor, out=x, casting="same_kind")

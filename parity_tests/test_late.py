@@ -1,0 +1,268 @@
+"""Gradients that nobody has looked at: what is computed from them, and what is seen at last, is the same."""
+
+from __future__ import annotations
+
+import copy
+import threading
+import weakref
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import minigrad
+from minigrad import leaves
+from minigrad.kernels import blocks, late, norm
+from minigrad.kernels.late import Rows, Scaled
+from minigrad.kernels.norm import sum_of_squares
+
+WORDS, WIDTH = 24, 5
+
+
+@pytest.fixture(autouse=True)
+def _small_is_large():
+    """Small arrays have many blocks, and gradients that may be late."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in ((blocks, "BLOCK"), (norm, "BLOCK"), (late, "LARGE"), (leaves, "LARGE")):
+            patch.setattr(module, name, 16)
+        yield
+
+
+def _model(engine, dtype: str, tied: bool):
+    class Words(engine.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.words, self.inner = engine.nn.Embedding(WORDS, WIDTH), engine.nn.Linear(WIDTH, WIDTH)
+            self.head = engine.nn.Linear(WIDTH, WORDS)
+            if tied:
+                self.head.weight = self.words.weight
+
+        def forward(self, ids, how: str):
+            x = {"layer": lambda: self.words(ids), "index": lambda: self.words.weight[ids - WORDS],
+                 "twice": lambda: self.words(ids) + self.words.weight[ids.flip(0)]}[how]()
+            return engine.nn.functional.cross_entropy(self.head(self.inner(x)), ids.flip(0))
+    engine.manual_seed(0)
+    return Words().to(getattr(engine, dtype))
+
+
+OPTIMIZERS = [("AdamW", {}), ("AdamW", {"weight_decay": 0}), ("AdamW", {"amsgrad": True}),
+              ("AdamW", {"maximize": True}), ("Adam", {"weight_decay": 0.1}), ("Adam", {"eps": 0}),
+              ("SGD", {"momentum": 0.9}), ("RMSprop", {})]
+
+STEPS = st.lists(st.fixed_dictionaries({
+    "ids": st.lists(st.lists(st.integers(0, WORDS - 1), min_size=2, max_size=8), min_size=1, max_size=3),
+    "how": st.sampled_from(["layer", "index", "twice"]), "norm": st.sampled_from([None, 0.0, 0.1, 1e6]),
+    "kind": st.sampled_from([2.0, 1.0, float("inf")]), "zero": st.sampled_from([True, False, None])}),
+    min_size=1, max_size=4)
+
+
+def _train(engine, steps: list, dtype: str, tied: bool, optimizer: tuple, look=lambda model: None):
+    """All that can be told from outside: norms, weights, states, and in the end the gradients."""
+    name, settings = optimizer
+    model, found = _model(engine, dtype, tied), []
+    opt = getattr(engine.optim, name)(model.parameters(), lr=0.01, **settings)
+    for step in steps:
+        if step["zero"] is not None:
+            opt.zero_grad(set_to_none=step["zero"])
+        for ids in step["ids"]:
+            model(engine.tensor(ids), step["how"]).backward()
+            look(model)
+        if step["norm"] is not None:
+            found.append(engine.nn.utils.clip_grad_norm_(model.parameters(), step["norm"], step["kind"]))
+            look(model)
+        opt.step()
+        look(model)
+    found += [*model.parameters(), *(s for state in opt.state.values() for s in state.values() if s is not None)]
+    return [t.detach().numpy() for t in found + [p.grad for p in model.parameters()]]
+
+
+@given(STEPS, st.sampled_from(["float32", "float64", "float16"]), st.booleans(), st.sampled_from(OPTIMIZERS))
+def test_to_look_changes_nothing(steps, dtype, tied, optimizer):
+    """To the bit, whether one looks at every gradient after every move, or at none before the end."""
+    if dtype == "float16":
+        optimizer = optimizer[0], {k: v for k, v in optimizer[1].items() if k != "eps"}
+    unseen = _train(minigrad, steps, dtype, tied, optimizer)
+    seen = _train(minigrad, steps, dtype, tied, optimizer, lambda model: [p.grad for p in model.parameters()])
+    for a, b in zip(unseen, seen, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@given(STEPS, st.booleans(), st.sampled_from([o for o in OPTIMIZERS if o[1].get("eps") != 0]))
+def test_a_run_is_torchs(steps, tied, optimizer):
+    ours, theirs = (_train(engine, steps, "float64", tied, optimizer) for engine in (minigrad, torch))
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-7, atol=1e-9)
+
+
+def _words(ids=(3, 1, 3)):
+    """Weights with a gradient in the form of rows."""
+    weight = minigrad.nn.Parameter(minigrad.randn(WORDS, WIDTH))
+    weight[minigrad.tensor(list(ids))].mul(2).sum().backward()
+    return weight
+
+
+EXPECTED = np.zeros((WORDS, WIDTH), np.float32)
+EXPECTED[1], EXPECTED[3] = 2, 4
+
+
+def test_they_are_late_indeed():
+    """Else these tests would show nothing."""
+    weight = _words()
+    assert isinstance(weight._grad, Rows)
+    weight[minigrad.tensor([0, 3])].sum().backward()
+    assert isinstance(weight._grad, Rows) and weight._grad.places.tolist() == [0, 1, 3]
+    minigrad.nn.utils.clip_grad_norm_([weight], 1.0)
+    assert isinstance(weight._grad, Rows) and weight.grad is weight.grad
+    minigrad.nn.utils.clip_grad_norm_([weight], 0.5)
+    assert isinstance(weight._grad, Scaled) and weight._grad.tensor._version == 1
+    minigrad.optim.AdamW([weight]).step()
+    assert isinstance(weight._grad, Scaled)
+    minigrad.optim.SGD([weight]).step()
+    assert isinstance(weight._grad, minigrad.Tensor)
+
+
+@pytest.mark.parametrize("ids", [range(WORDS), [], [[1, 2], [3, 4]]])
+def test_many_rows_or_none(ids):
+    weight = minigrad.nn.Parameter(minigrad.randn(WORDS, WIDTH))
+    index = minigrad.tensor(list(ids), dtype=minigrad.int64)
+    weight[index].sum().backward()
+    assert isinstance(weight._grad, Rows) == (0 < index.numel() <= WORDS // 4)
+    expected = np.zeros((WORDS, 1), np.float32)
+    np.add.at(expected, index.numpy().reshape(-1), 1)
+    np.testing.assert_array_equal(weight.grad.numpy(), np.broadcast_to(expected, weight.shape))
+
+
+HOLDERS = {"the tensor": lambda g: g, "another name of its memory": lambda g: g.detach(), "a view": lambda g: g[:2],
+           "its array": lambda g: g.numpy(), "a buffer": lambda g: memoryview(g.numpy())}
+
+
+@pytest.mark.parametrize("what", HOLDERS)
+def test_who_holds_a_gradient_sees_it_clipped(what):
+    weight = _words()
+    held = HOLDERS[what](weight.grad)
+    before = np.array(held)
+    minigrad.nn.utils.clip_grad_norm_([weight], 1.0)
+    size = np.float32(1 / (np.linalg.norm(EXPECTED) + 1e-6))
+    np.testing.assert_allclose(np.array(held), before * size, rtol=1e-6)
+    np.testing.assert_allclose(weight.grad.numpy(), EXPECTED * size, rtol=1e-6)
+
+
+def test_who_holds_it_weakly_does_too():
+    weight = _words()
+    seen = weakref.ref(weight.grad)
+    minigrad.nn.utils.clip_grad_norm_([weight], 1.0)
+    assert seen().norm().item() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("factor", [float("nan"), 0.0, -0.5, float("inf")])
+def test_numbers_that_make_zeros_something_else(factor):
+    def scaled(engine):
+        weight = engine.nn.Parameter(engine.ones(WORDS, WIDTH))
+        weight[engine.tensor([3, 1, 3])].mul(2).sum().backward()
+        engine.nn.utils.clip_grads_with_norm_([weight], 1.0, engine.tensor(1 / factor if factor else float("inf")))
+        return weight.grad.numpy()
+    np.testing.assert_array_equal(scaled(minigrad), scaled(torch))
+
+
+def _loss(w):
+    return w[minigrad.tensor([3, 1, 3])].mul(2).sum()
+
+
+def _hooked(register: str, seen) -> np.ndarray:
+    w, got = minigrad.randn(WORDS, WIDTH, requires_grad=True), []
+    getattr(w, register)(lambda x: got.append(seen(x).clone()))
+    _loss(w).backward()
+    return got[0]
+
+
+def _after(then, transposed: bool = False, **kwargs):
+    w = minigrad.randn(WIDTH, WORDS).t() if transposed else minigrad.randn(WORDS, WIDTH)
+    w.requires_grad_()
+    if "inputs" in kwargs:
+        kwargs["inputs"] = [w]
+    _loss(w).backward(**kwargs)
+    return then(w)
+
+
+def _of_another_dtype():
+    layer = minigrad.nn.Embedding(WORDS, WIDTH)
+    _loss(layer.weight).backward()
+    return layer.double().weight.grad.float()
+
+
+def _not_of_a_leaf():
+    w = minigrad.randn(WORDS, WIDTH, requires_grad=True)
+    between = w * 1
+    between.retain_grad()
+    _loss(between).backward()
+    assert between.grad.equal(w.grad)
+    return w.grad
+
+
+def _returned():
+    w = minigrad.randn(WORDS, WIDTH, requires_grad=True)
+    return minigrad.autograd.grad(_loss(w), w)[0]
+
+
+@pytest.mark.filterwarnings("ignore:Using backward")
+@pytest.mark.parametrize("way", [
+    lambda: _hooked("register_hook", lambda g: g),
+    lambda: _hooked("register_post_accumulate_grad_hook", lambda leaf: leaf.grad),
+    lambda: _after(lambda w: copy.deepcopy(w).grad),
+    lambda: _after(lambda w: w.grad, inputs=True),
+    lambda: _after(lambda w: w.grad, create_graph=True),
+    lambda: _after(lambda w: w.grad, transposed=True),
+    _of_another_dtype, _not_of_a_leaf, _returned])
+def test_every_way_to_a_gradient(way):
+    np.testing.assert_array_equal(way().detach().numpy(), EXPECTED)
+
+
+def test_columns_stay_columns():
+    assert _after(lambda w: w.grad, transposed=True).stride() == (1, WORDS)
+
+
+def test_anomalies_are_found_in_rows():
+    weight = minigrad.nn.Parameter(minigrad.randn(WORDS, WIDTH))
+    with minigrad.autograd.detect_anomaly(), pytest.warns(UserWarning, match="first NaN"), pytest.raises(RuntimeError):
+        weight[minigrad.tensor([3])].backward(minigrad.full((1, WIDTH), float("nan")))
+
+
+def test_what_is_looked_at_in_inference_mode_can_be_trained_with():
+    weight = _words()
+    with minigrad.inference_mode():
+        assert weight.grad.sum().item() == EXPECTED.sum()
+    weight[minigrad.tensor([3, 1, 3])].mul(2).sum().backward()
+    weight.grad.mul_(2)
+    np.testing.assert_array_equal(weight.grad.numpy(), 4 * EXPECTED)
+
+
+def test_threads_that_look_at_once_see_one_gradient():
+    weight, start = minigrad.nn.Parameter(minigrad.zeros(400, 400)), threading.Barrier(4)
+
+    def look(seen: list) -> None:
+        start.wait()
+        seen.append(weight.grad.sum().item())
+    for _ in range(20):
+        weight.grad = minigrad.ones(400, 400)
+        minigrad.nn.utils.clip_grad_norm_([weight], 200.0)
+        assert isinstance(weight._grad, Scaled)
+        seen: list = []
+        threads = [threading.Thread(target=look, args=(seen,)) for _ in range(4)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        assert seen == pytest.approx([80_000] * 4)
+
+
+@given(st.integers(1, 60), st.integers(1, 16), st.data())
+def test_norms_of_rows(rows, width, data):
+    """To the bit, whatever blocks they fall into."""
+    places = np.array(sorted(data.draw(st.sets(st.integers(0, rows - 1), min_size=1))))
+    some = np.random.default_rng(rows).standard_normal((len(places), width), np.float32)
+    late_one = Rows((rows, width), places, some)
+    if late_one.size > blocks.BLOCK:
+        assert sum_of_squares(late_one) == sum_of_squares(np.asarray(late_one))
+    np.testing.assert_array_equal(late_one.part(0, rows), np.asarray(late_one))
