@@ -27,7 +27,8 @@ def adam_step(g: np.ndarray | Rows | Scaled, p: np.ndarray, m: np.ndarray, v: np
     if isinstance(g, Scaled):
         g, settings["factor"] = g.tensor.array, g.factor
     arrays = [p, m, v] if largest is None else [p, m, v, largest]
-    flat = [blas.Vector(np.ascontiguousarray(a).reshape(-1)) for a in arrays]
+    plain = [np.ascontiguousarray(a) for a in arrays]
+    flat = [blas.Vector(a.reshape(-1)) for a in plain]
     if isinstance(g, Rows):                      # made, block by block, in the cache
         rows, width, gradient = len(g), g.size // len(g), lambda start, stop: _vector(g.part(start, stop))
     else:
@@ -37,9 +38,9 @@ def adam_step(g: np.ndarray | Rows | Scaled, p: np.ndarray, m: np.ndarray, v: np
         _move(gradient(start, stop), *(a.part(start * width, stop * width) for a in flat), **settings)
 
     in_blocks(work, rows, width, blocks=4)
-    for a, moved in zip(arrays, flat, strict=True):
-        if not np.may_share_memory(a, moved.array):
-            a[...] = moved.array.reshape(a.shape)
+    for a, moved in zip(arrays, plain, strict=True):
+        if moved is not a:
+            a[...] = moved.reshape(a.shape)
 
 
 def _move(g, p, m, v, largest=None, *, weight: float, beta2: float, eps: float, size: float, sign: int, decay: float,
@@ -65,4 +66,4 @@ def _move(g, p, m, v, largest=None, *, weight: float, beta2: float, eps: float, 
 
 
 def _vector(block: np.ndarray) -> blas.Vector:
-    return blas.Vector(block.reshape(-1), block.ctypes.data)
+    return blas.Vector(block.reshape(-1), blas.address_of(block))

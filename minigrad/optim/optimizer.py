@@ -369,11 +369,11 @@ class Elementwise(NamedTuple):
 
     def kind(self) -> tuple | None:
         """Moves of one kind may be made together, end to end; None if this one may not: arrays that are not small, or
-        not all of one shape, or look at the memory of others."""
-        arrays, shape = [a for a in self.arrays if a is not None], self.arrays[1].shape
-        if not isinstance(arrays[0], np.ndarray):
+        not all of one shape, or look at the memory of others, or a gradient that is late."""
+        g, p = self.arrays[:2]
+        if p.size >= SMALL or not isinstance(g, np.ndarray):
             return None
-        if arrays[1].size >= SMALL or any(a.shape != shape or a.base is not None for a in arrays):
+        if any(a.shape != p.shape or a.base is not None for a in self.arrays if a is not None):
             return None
         if any(isinstance(value, np.ndarray) for value in self.settings.values()):
             return None
