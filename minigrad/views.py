@@ -45,8 +45,9 @@ class View:
         return tensor_with_edge(array, self.base._edge())
 
     def renew(self, view: Tensor) -> None:
-        if self.base.requires_grad:
-            check_kind(view, self, "and its base or another view of its base has been modified inplace")
+        if not self.base.requires_grad:
+            return                               # if it wants one later, the view has a new history then
+        check_kind(view, self, "and its base or another view of its base has been modified inplace")
         self.seen = view._counter[0]
         if self.base._edge() is not None:
             with enable_grad():
@@ -120,9 +121,11 @@ def rewrite_history(t: Tensor, node: Node | None) -> None:
     t._node = node
 
 
-def assign(t: Tensor, compute: Callable[[], Tensor], write: Callable, constant: bool = False) -> Tensor:
+def assign(t: Tensor, compute: Callable[[], Tensor], write: Callable, constant: bool = False,
+           known_as: Tensor | None = None) -> Tensor:
     """t <- compute(), in place: the write is seen through every view of the memory, and in the history of every tensor
-    that views it. `compute` is the ordinary op, so an in-place op's derivative is the op's.
+    that views it. `compute` is the ordinary op, so an in-place op's derivative is the op's. If it is `known_as` another
+    tensor to that op, then what backward wants of t itself has been overwritten, and is refused, as in torch.
 
     `write(base, value, steps)` is the primitive that replaces a view's elements; it becomes the base's history."""
     check_inplace(t, constant)
@@ -145,7 +148,7 @@ def assign(t: Tensor, compute: Callable[[], Tensor], write: Callable, constant: 
         result = result.to(t.dtype)
     node, view, new_base = result._node, t._view, None
     if node is not None:
-        _keep_old_values(node, t.array, mark)
+        _keep_old_values(node, t.array, mark, None if known_as is None or known_as is t else t._counter)
         if view is not None:
             check_view(t, view)
     if view is not None and mode.grad and (node is not None or view.base._edge() is not None):
@@ -163,8 +166,9 @@ def assign(t: Tensor, compute: Callable[[], Tensor], write: Callable, constant: 
     return t
 
 
-def _keep_old_values(node: Node, memory: np.ndarray, mark: int) -> None:
-    """What the nodes of an in-place op saved of the memory that is about to be overwritten moves to a copy."""
+def _keep_old_values(node: Node, memory: np.ndarray, mark: int, lost: list | None) -> None:
+    """What the nodes of an in-place op saved of the memory that is about to be overwritten moves to a copy, but for
+    what was saved of the tensor with the `lost` counter."""
     stack, met = [node], set()
     while stack:
         node = stack.pop()
@@ -172,8 +176,10 @@ def _keep_old_values(node: Node, memory: np.ndarray, mark: int) -> None:
             continue
         met.add(node)
         stack.extend(node.edges())
-        for k, (i, _, _, unpack) in enumerate(node.versions):
-            if unpack is None and (not memory.size or np.may_share_memory(node.saved[i], memory)):
+        for k, (i, version, _, unpack) in enumerate(node.versions):
+            if version is lost or unpack is not None:
+                continue
+            if not memory.size or np.may_share_memory(node.saved[i], memory):
                 node.saved[i] = node.saved[i].copy()
                 node.versions[k] = (i, [0], 0, None)
         if mode.pack is not None:

@@ -174,3 +174,48 @@ def test_random_programs_of_views_and_writes(program):
                 assert b is None or not b.numpy().any()
             else:
                 same(a, b, "second gradient")
+
+
+OWN_OPERANDS = {
+    **{name: lambda x, y, name=name: getattr(x, name)(y) for name in [
+        "add_", "sub_", "mul_", "div_", "pow_", "atan2_", "hypot_", "copysign_", "fmod_", "remainder_", "xlogy_",
+        "copy_", "float_power_"]},
+    "addcmul_": lambda x, y: x.addcmul_(y, y), "addcdiv_": lambda x, y: x.addcdiv_(y, y),
+    "addcmul_ of one": lambda x, y: x.addcmul_(x, y * 1), "lerp_": lambda x, y: x.lerp_(y, y),
+    "clamp_": lambda x, y: x.clamp_(min=y), "*=": lambda x, y: x.__imul__(y), "setitem": lambda x, y:
+    x.__setitem__(slice(None), y), "square_": lambda x, y: x.square_(), "masked_fill_": lambda x, y:
+    x.masked_fill_(y > 0.8, 2.0)}
+
+
+@pytest.mark.parametrize("seen", [lambda x: x, lambda x: x.view_as(x), lambda x: x.detach()], ids=["x", "view", "data"])
+@pytest.mark.parametrize("name", OWN_OPERANDS)
+def test_a_write_that_reads_the_tensor_by_another_name(name, seen):
+    """x.mul_(x): the operand is gone when backward wants it."""
+    def run(engine):
+        leaf = engine.tensor([0.7, 0.5], dtype=engine.float64, requires_grad=True)
+        x = leaf * 1.5
+        try:
+            OWN_OPERANDS[name](x, seen(x))
+            return [*x.tolist(), *engine.autograd.grad(x.sum(), leaf)[0].tolist()]
+        except RuntimeError as error:
+            assert "modified by an inplace operation" in str(error)
+            return None
+    ours, theirs = run(minigrad), run(torch)
+    assert (ours is None) == (theirs is None)
+    if ours is not None:
+        np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_view_of_what_wants_a_gradient_later(asked):
+    """Whether or not somebody asked for the view's history while there was none."""
+    def run(engine):
+        base = engine.ones(2, dtype=engine.float64)
+        view = base.unsqueeze(0).expand(3, 2)
+        base.add_(1)
+        if asked:
+            assert view.is_leaf
+        base.requires_grad_()
+        (view * view).sum().backward()
+        return view.is_leaf, view.grad_fn.name().split("::")[-1], base.grad.tolist()
+    assert run(minigrad) == run(torch)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from functools import wraps
 
 import numpy as np
 
 from .. import dtypes
-from ..graph import Tensor, Variable, new_tensor, primitive
+from ..graph import Tensor, Variable, new_tensor, primitive, tensor_with_edge
 from ..modes import Quiet, mode
 from ..ops.fused import zeros_like
 from ..ops.promotion import as_scalar, number
@@ -21,10 +22,13 @@ def inplace(op: Callable) -> Callable:
     """The in-place form of an op: op_(x, ...) has the value and the derivative of op(x, ...)."""
     @wraps(op)
     def op_(input, *args, **kwargs):
-        for a in args:
+        known_as = input
+        for a in itertools.chain(args, kwargs.values()) if kwargs else args:
             if isinstance(a, Variable):
                 check_overlap(input, a)
-        return assign(input, lambda: op(input, *args, **kwargs), write)
+                if mode.grad and a._counter is input._counter is not None:       # x.mul_(x)
+                    known_as = tensor_with_edge(input.array, input._edge())
+        return assign(input, lambda: op(known_as, *args, **kwargs), write, known_as=known_as)
     op_.__name__ = op_.__qualname__ = op.__name__ + "_"
     return op_
 

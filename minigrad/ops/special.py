@@ -192,12 +192,12 @@ def _floor_divide(input, other):
 _floor_divide.node_class.__name__ = "NotImplemented"          # what torch shows as its grad_fn
 
 
-@pointwise(lambda input, other: input - other * _div_trunc(input, other), "input", "other", name="Fmod")
+@elementwise(input=lambda g: g, other=lambda g, input, other: -g * _div_trunc(input, other))
 def _fmod(input, other):
     return np.fmod(input, other)
 
 
-@pointwise(lambda input, other: input - other * _div_floor(input, other), "input", "other", name="Remainder")
+@elementwise(input=lambda g: g, other=lambda g, input, other: -g * _div_floor(input, other))
 def _remainder(input, other):
     rest = np.fmod(input, other)                             # np.remainder would give a zero the divisor's sign
     return np.where((rest != 0) & ((rest < 0) != (other < 0)), rest + other, rest)
