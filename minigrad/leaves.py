@@ -1,7 +1,7 @@
 """What becomes of a gradient that has reached its leaf: it is added up in `.grad`, clipped, looked at, dropped.
 
-`_grad` holds it as a Tensor or, until somebody looks at it, in one of the forms of kernels/late.py. Whoever wants the
-Tensor reads `.grad`, or asks `looked_at`.
+`_grad` holds it as a Tensor or, while nobody has looked at it, in one of the forms of kernels/late.py. Whoever wants
+the Tensor reads `.grad`, or asks `looked_at`, which leaves `_grad` as it is: threads may look while another one trains.
 """
 
 from __future__ import annotations
@@ -12,101 +12,111 @@ import weakref
 
 import numpy as np
 
+from . import graph
 from .graph import Tensor, Variable, new_tensor
 from .kernels import memory
-from .kernels.late import LARGE, Rows, Scaled, scale
+from .kernels.late import LARGE, Late, Rows, Scaled, scale
 from .modes import Quiet
 from .refusals import check_inplace, check_memory
+
+_adding = threading.RLock()              # of two backward passes at once, one adds after the other
 
 
 def accumulate_gradient(leaf: Tensor, g) -> None:
     """leaf.grad += g. The first gradient becomes `.grad` itself if nobody else holds its memory, as in torch."""
-    former = leaf._grad
-    if isinstance(g, Rows) and (former is None or isinstance(former, Rows)) and leaf.array.flags.c_contiguous:
-        leaf._grad = g if former is None else former + g
-    elif former is None and isinstance(g, Variable):
-        leaf._grad = g.clone()
-    elif former is None:
-        ours = references(g) <= ALONE_BELOW and owns_memory(g) and g.strides == leaf.array.strides
-        leaf._grad = new_tensor(g if ours else _copy_like(leaf.array, g))
-    else:
-        _add(leaf, looked_at(leaf), g)
+    with _adding:
+        former = unseen(leaf)
+        if former is None and isinstance(g, Rows) and g.shape == leaf.array.shape and leaf.array.flags.c_contiguous:
+            leaf._grad = g
+        elif former is None and isinstance(g, Variable):
+            leaf._grad = g.clone()
+        elif former is None:
+            ours = references(g) <= ALONE_BELOW and owns_memory(g) and g.strides == leaf.array.strides
+            leaf._grad = new_tensor(g if ours else _copy_like(leaf.array, g))
+        elif isinstance(former, Rows) and isinstance(g, Rows) and former.shape == g.shape == leaf.array.shape:
+            leaf._grad = former + g
+        else:
+            leaf._grad = _sum(looked_at(leaf), g)
     if leaf.post_hooks is not None:
         for hook in tuple(leaf.post_hooks.values()):
             if hook(leaf) is not None:
                 raise TypeError("hooks registered with register_post_accumulate_grad_hook should return None")
 
 
-def _add(leaf: Tensor, former: Tensor, g) -> None:
+def _sum(former: Tensor, g) -> Tensor:
     if isinstance(g, Variable):
-        leaf._grad = former + g
-    elif former._counter is None:
-        leaf._grad = new_tensor(np.asarray(former.array + g))
+        return former + g
+    if former._counter is None:
+        return new_tensor(np.asarray(former.array + g))
+    check_memory(former)
+    if isinstance(g, Rows) and g.shape == former.array.shape:
+        g.add_to(former.array)
     else:
-        check_memory(former)
-        if isinstance(g, Rows):
-            g.add_to(former.array)
-        else:
-            np.add(former.array, g, out=former.array)
-        former._counter[0] += 1
+        np.add(former.array, g, out=former.array)
+    former._counter[0] += 1
+    return former
 
 
 def forget_gradient(leaf: Tensor) -> None:
     """leaf.grad = None. The memory of a large gradient is kept for the next one, if nobody else holds it."""
     former, leaf._grad = leaf._grad, None
-    if isinstance(former, Scaled):
-        former = former.tensor
-    if isinstance(former, Variable) and former.array.nbytes > memory.LARGEST:
-        g = former.array
-        del former
-        if references(g) <= ALONE and owns_memory(g):
-            memory.keep_room(g, leaf.array)
+    if isinstance(former, Rows):
+        former = former.seen.get("tensor")
+    if former is None:
+        return
+    g = former.source[0] if isinstance(former, Scaled) else former.array
+    del former
+    if g.nbytes > memory.LARGEST and references(g) <= ALONE and owns_memory(g):
+        memory.keep_room(g, leaf.array)
 
 
 # ---- gradients that nobody has looked at -------------------------------------------------------------------------
 
-_looking = threading.Lock()
+def unseen(leaf: Tensor) -> Tensor | Late | None:
+    """leaf.grad, in the form that it has."""
+    g = leaf._grad
+    return g.seen.get("tensor", g) if isinstance(g, Late) else g
 
 
 def looked_at(leaf: Tensor) -> Tensor | None:
-    """leaf.grad: from now on it is a tensor like any other."""
-    if leaf._grad is None or isinstance(leaf._grad, Variable):
-        return leaf._grad
-    with _looking:                               # or two threads would multiply it
-        late = leaf._grad
-        if isinstance(late, Rows):
-            leaf._grad = new_tensor(np.asarray(late))
-            leaf._grad._counter = [0]            # it was made in backward, not in anybody's inference mode
-        elif isinstance(late, Scaled):
-            with Quiet():
-                scale(late.tensor.array, late.factor)
-            leaf._grad = late.tensor
-    return leaf._grad
+    """leaf.grad, as a tensor: of several who look for the first time at once, all are given the same one."""
+    g = unseen(leaf)
+    if not isinstance(g, Late):
+        return g
+    with Quiet():
+        seen = new_tensor(np.asarray(g))
+    seen._counter = [g.version]                  # and so in inference mode, too: it was made in backward
+    return g.show(seen)
 
 
 def scale_gradient(leaf: Tensor, factor: np.ndarray) -> None:
-    """leaf.grad *= factor, a number that is not negative: at once, if somebody may notice."""
-    g = leaf._grad
-    if isinstance(g, Rows) and np.isfinite(factor):          # else zeros would not be left as they are
-        np.multiply(g.rows, factor.astype(g.dtype), out=g.rows)
-        return
-    del g
-    looked_at(leaf)
-    g = leaf._grad
-    if g is None:
-        return
-    check_inplace(g)
-    x = g.array
-    factor = factor.astype(np.float32 if x.dtype == np.float16 else x.dtype)[()]
-    unseen = (x.size >= LARGE and x.dtype.char in "fd" and references(g) <= ALONE + 1 and references(x) <= ALONE + 1
-              and owns_memory(x) and not weakref.getweakrefcount(g) + weakref.getweakrefcount(x))
-    if unseen:
-        leaf._grad = Scaled(g, factor)
-    else:
+    """leaf.grad *= factor, a number: at once, if somebody may notice."""
+    with _adding:
+        if isinstance(unseen(leaf), Rows) and 0 <= factor < np.inf:              # else zeros would not stay 0
+            leaf._grad = unseen(leaf).times(factor)
+            return
+        if leaf._grad is None:
+            return
+        leaf._grad = looked_at(leaf)             # from now on it holds no late one
+        g = leaf._grad
+        check_inplace(g)
+        x = g.array
+        factor = factor.astype(np.float32 if x.dtype == np.float16 else x.dtype)[()]
+        unknown = references(g) <= ALONE + 1 and references(x) <= ALONE + 1 and owns_memory(x)
+        if unknown and _may_go(g) and x.size >= LARGE and x.dtype.char in "fd":
+            leaf._grad = Scaled(x, factor, g._counter[0] + 1)
+            return
         with Quiet():
-            scale(x, factor)
-    if g._counter is not None:
-        g._counter[0] += 1
+            scale(x, factor, x)
+        if g._counter is not None:
+            g._counter[0] += 1
+
+
+def _may_go(g: Tensor) -> bool:
+    """Whether nothing is lost with this tensor but its values and its version."""
+    ordinary = type(g) is graph.Tensor and not g.__dict__ and g._counter is not None and g._view is None
+    return ordinary and not (g.requires_grad or g.hooks or g.post_hooks) and not (
+        weakref.getweakrefcount(g) or weakref.getweakrefcount(g.array))
 
 
 # ---- whose memory it is ------------------------------------------------------------------------------------------

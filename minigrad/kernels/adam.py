@@ -25,7 +25,7 @@ def adam_step(g: np.ndarray | Rows | Scaled, p: np.ndarray, m: np.ndarray, v: np
                 "size": float(lr / (1 - beta1 ** step)) * correction, "sign": -1 if maximize else 1,
                 "decay": weight_decay, "shrink": float(1 - lr * weight_decay) if decoupled else None, "factor": None}
     if isinstance(g, Scaled):
-        g, settings["factor"] = g.tensor.array, g.factor
+        g, settings["factor"] = g.source
     arrays = [p, m, v] if largest is None else [p, m, v, largest]
     plain = [np.ascontiguousarray(a) for a in arrays]
     flat = [blas.Vector(a.reshape(-1)) for a in plain]

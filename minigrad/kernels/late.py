@@ -1,14 +1,17 @@
 """Gradients that nobody has looked at yet, in forms that take less of the memory's time than an array.
 
 A leaf's gradient is made, clipped, taken by the optimizer and dropped; mostly nobody else ever sees it. Until somebody
-does (`autograd.looked_at`), it may be a few rows of an array of zeros, or an array that is still to be multiplied by a
-number. What is computed from them is the same either way, to the bit.
+does (`looked_at` in leaves.py), it may be a few rows of an array of zeros, or an array that is still to be multiplied
+by a number. What is computed from them is the same either way, to the bit.
+
+Their values never change: who adds to one, or scales it, makes another. So a thread may look at any moment, and an
+interrupt leaves nothing half done.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,13 +25,28 @@ if TYPE_CHECKING:
 LARGE = BLOCK              # elements: with fewer, there is nothing to be gained
 
 
-class Rows:
+class Late:
+    """`version` says how often the gradient has been written to; `seen`, by the one name "tensor", holds what somebody
+    who looked was given."""
+
+    __slots__ = ("seen", "version")
+
+    def __init__(self, version: int):
+        self.version, self.seen = version, {}
+
+    def show(self, tensor: Tensor) -> Tensor:
+        """The tensor that all are given who look: the first one that somebody has made."""
+        return self.seen.setdefault("tensor", tensor)
+
+
+class Rows(Late):
     """An array of zeros but for a few rows, as is the gradient of an embedding, of whose rows a batch names a few."""
 
     __slots__ = ("dtype", "places", "rows", "shape", "size")
 
-    def __init__(self, shape: tuple, places: np.ndarray, rows: np.ndarray):
+    def __init__(self, shape: tuple, places: np.ndarray, rows: np.ndarray, version: int = 0):
         """The places ascend, and none is there twice."""
+        super().__init__(version)
         self.shape, self.size, self.dtype = shape, math.prod(shape), rows.dtype
         self.places, self.rows = places, rows
 
@@ -51,16 +69,23 @@ class Rows:
         out[self.places] = self.rows
         return out if dtype is None else out.astype(dtype, copy=False)
 
-    def __add__(self, other: Rows) -> Rows:
+    def __add__(self, other: Rows | np.ndarray) -> Rows | np.ndarray:
+        if not isinstance(other, Rows):
+            out = np.asarray(self)
+            out += other
+            return out
         places = np.union1d(self.places, other.places)
         rows = np.zeros((len(places), *self.shape[1:]), self.dtype)
         for one in (self, other):
             rows[places.searchsorted(one.places)] += one.rows
-        return Rows(self.shape, places, rows)
+        return Rows(self.shape, places, rows, self.version + 1)
 
     def add_to(self, array: np.ndarray) -> np.ndarray:
         array[self.places] += self.rows
         return array
+
+    def times(self, factor: np.ndarray) -> Rows:
+        return Rows(self.shape, self.places, self.rows * factor.astype(self.dtype), self.version + 1)
 
 
 def rows_at(index: tuple, values: np.ndarray, shape: tuple) -> Rows | None:
@@ -68,7 +93,9 @@ def rows_at(index: tuple, values: np.ndarray, shape: tuple) -> Rows | None:
     rows of a large array."""
     place, *others = index
     few = isinstance(place, np.ndarray) and place.dtype.kind != "b" and 0 < place.size <= shape[0] // 4
-    if others or not few or not LARGE < math.prod(shape) <= LARGE * shape[0] or len(shape) < 2:
+    if others or not few or len(shape) < 2 or values.dtype.char not in "fd":
+        return None
+    if not LARGE < math.prod(shape) <= LARGE * shape[0]:
         return None
     place = place.reshape(-1)
     place = np.where(place < 0, place + shape[0], place)
@@ -76,21 +103,35 @@ def rows_at(index: tuple, values: np.ndarray, shape: tuple) -> Rows | None:
     return Rows(shape, places, sums.reshape(-1, *shape[1:]) + 0)              # 0, where a sum is -0: as 0 + -0 is
 
 
-class Scaled(NamedTuple):
-    """A tensor that is still to be multiplied by a number, of its dtype."""
+class Scaled(Late):
+    """An array that is still to be multiplied by a number of its dtype; once somebody has looked, the product and 1."""
 
-    tensor: Tensor
-    factor: np.floating
+    __slots__ = ("shape", "source")
+
+    def __init__(self, array: np.ndarray, factor: np.floating, version: int):
+        super().__init__(version)
+        self.shape, self.source = array.shape, (array, factor)
+
+    def show(self, tensor: Tensor) -> Tensor:
+        tensor = super().show(tensor)
+        self.source = tensor.array, tensor.array.dtype.type(1)               # the memory of the other may go
+        return tensor
+
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
+        array, factor = self.source
+        out = np.empty_like(array)
+        scale(array, factor, out)
+        return out if dtype is None else out.astype(dtype, copy=False)
 
 
-def scale(x: np.ndarray, factor: np.floating) -> None:
-    """x *= factor"""
-    if x.flags.c_contiguous:
-        flat = x.reshape(-1)
-        in_blocks(lambda start, stop: _scale(flat[start:stop], factor), x.size, passes=1)
+def scale(x: np.ndarray, factor: np.floating, out: np.ndarray) -> None:
+    """out = x * factor; out, which may be x itself, lies in memory as x does"""
+    if x.flags.c_contiguous and out.flags.c_contiguous:
+        x, out = x.reshape(-1), out.reshape(-1)
+        in_blocks(lambda start, stop: _scale(x[start:stop], factor, out[start:stop]), x.size, passes=1)
     else:
-        _scale(x, factor)
+        _scale(x, factor, out)
 
 
-def _scale(x: np.ndarray, factor: np.floating) -> None:
-    np.multiply(x, factor, out=x, casting="same_kind")
+def _scale(x: np.ndarray, factor: np.floating, out: np.ndarray) -> None:
+    np.multiply(x, factor, out=out, casting="same_kind")

@@ -19,8 +19,10 @@ from .special import sgn
     kept(g, dims, keepdim, shape), input, kept(out, dims, keepdim, shape), ord, dims))
 def norm_over(input, ord, dims, keepdim):
     """(sum |x|^p)^(1/p), and what it tends to for p = 0 (the number of non-zeros) and p = inf, -inf."""
+    if input.dtype.char == "e":                                     # its squares would overflow
+        return norm_over(input.astype(np.float32), ord, dims, keepdim).astype(np.float16)
     if ord == 2:
-        if len(dims) == input.ndim and input.flags.c_contiguous and input.dtype.char != "e":
+        if len(dims) == input.ndim and input.flags.c_contiguous:
             return np.sqrt(sum_of_squares(input)).reshape((1,) * input.ndim if keepdim else ())
         return np.sqrt(add_up(input * input, dims, keepdim))
     size = np.abs(input)

@@ -33,7 +33,6 @@ class Adam(Optimizer):
     comes first instead. With amsgrad, V is made from the largest v so far.
     """
 
-    _takes_late = True
     _settings_since = MappingProxyType({
         "amsgrad": False, "maximize": False, "foreach": None, "capturable": False, "differentiable": False,
         "decoupled_weight_decay": False, "fused": None})
@@ -72,6 +71,10 @@ class Adam(Optimizer):
                 kept = self.state.get(p)
                 if kept and not isinstance(kept["step"], Variable):      # older checkpoints hold a plain number
                     kept["step"] = step_count(group, float(kept["step"]))
+
+    @property
+    def _takes_late(self) -> bool:
+        return type(self).update is Adam.update              # another one may expect an array
 
     def update(self, p: Tensor, g: np.ndarray | Rows | Scaled, group: dict[str, Any]) -> Callable[[], None]:
         state, amsgrad = self.state[p], group["amsgrad"]

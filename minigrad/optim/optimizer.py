@@ -17,10 +17,12 @@ from ..dtypes import get_default_dtype
 from ..graph import Tensor, Variable, new_tensor
 from ..kernels.blas import let_threads_sleep
 from ..kernels.blocks import each
+from ..kernels.late import Late
 from ..kernels.layout import owner
 from ..kernels.memory import keep_freed_memory
-from ..leaves import forget_gradient, looked_at
+from ..leaves import forget_gradient, looked_at, unseen
 from ..modes import Quiet, enable_grad, mode, set_grad_enabled
+from ..ops.promotion import check_same_size
 from ..refusals import check_inplace
 from ..utils.hooks import RemovableHandle, add_hook
 
@@ -58,7 +60,7 @@ class Optimizer:
     """The base of optimizers. A subclass says in `update` how one parameter follows its gradient; or it brings a `step`
     of its own, as optimizers written for torch do."""
 
-    _takes_late = False                     # whether `update` knows what to do with the forms of kernels/late.py
+    _takes_late = False                     # whether `update` takes gradients in the forms of kernels/late.py, too
     _settings_since: Mapping[str, Any] = MappingProxyType({})     # what older checkpoints lack, and its value then
 
     def __init_subclass__(cls, **kwargs):
@@ -154,8 +156,8 @@ class Optimizer:
                         check_inplace(p)
                         if mode.grad and (p.requires_grad or looked_at(p).requires_grad):
                             raise NotImplementedError("minigrad does not differentiate through an optimizer's step")
-                        g = p._grad if self._takes_late else looked_at(p)
-                        move = self.update(p, g.array if isinstance(g, Variable) else g, group)
+                        g = unseen(p) if self._takes_late else looked_at(p)
+                        move = self.update(p, _fitting(g.array if isinstance(g, Variable) else g, p.array), group)
                         if move is not None:
                             moves.append(move)
                             size += p.array.size
@@ -379,6 +381,18 @@ class Elementwise(NamedTuple):
             return None
         return (self.rule, *(a if a is None else a.dtype.char for a in self.arrays),
                 *((type(value), value) for value in self.settings.values()))
+
+
+def _fitting(g: np.ndarray | Late, p: np.ndarray) -> np.ndarray | Late:
+    """The gradient, in the shape of weights that may have been replaced since backward."""
+    if g.shape == p.shape:
+        return g
+    g = np.asarray(g)
+    check_same_size([new_tensor(p), new_tensor(g)])
+    if np.broadcast_shapes(g.shape, p.shape) != p.shape:
+        raise RuntimeError(f"output with shape {list(p.shape)} doesn't match the broadcast shape "
+                           f"{list(np.broadcast_shapes(g.shape, p.shape))}")
+    return np.broadcast_to(g, p.shape).copy()
 
 
 def _joined(moves: list[Callable]) -> list[Callable]:

@@ -11,7 +11,7 @@ import numpy as np
 from ...graph import Tensor, Variable, new_tensor
 from ...kernels.late import Rows
 from ...kernels.norm import sum_of_squares
-from ...leaves import scale_gradient
+from ...leaves import scale_gradient, unseen
 from ...modes import Quiet, no_grad
 from ...ops.norm import norm_over
 
@@ -22,8 +22,8 @@ def _listed(tensors: Tensor | Iterable[Tensor]) -> list[Tensor]:
 
 def _grads(parameters: Tensor | Iterable[Tensor], as_rows: bool = False) -> list[Tensor | Rows]:
     """The gradients; with as_rows, those that are mere rows so far are left so."""
-    return [p._grad if as_rows and isinstance(p._grad, Rows) else p.grad for p in _listed(parameters)
-            if p.grad_fn is not None or p._grad is not None]
+    found = [g if as_rows and isinstance(g := unseen(p), Rows) else p.grad for p in _listed(parameters)]
+    return [g for g in found if g is not None]
 
 
 @no_grad()
