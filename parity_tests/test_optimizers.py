@@ -74,3 +74,45 @@ def test_wrong_settings(wrong):
     for engine in (torch, minigrad):
         with pytest.raises(ValueError):
             wrong(engine.optim, [engine.zeros(2, requires_grad=True)])
+
+
+@pytest.mark.parametrize("search", [None, "strong_wolfe"])
+@pytest.mark.parametrize("steps", [0, 1, 2])
+def test_lbfgs_goes_on_from_a_file_on_either_engine(tmp_path, steps, search):
+    def problem(engine):
+        w = engine.nn.Parameter(engine.tensor([[1.5, -0.5], [0.3, 2.0]], dtype=engine.float64))
+        optimizer = engine.optim.LBFGS([w], lr=0.5, max_iter=3, line_search_fn=search)
+
+        def closure():
+            optimizer.zero_grad()
+            loss = (w ** 4).sum() + (w[0] * w[1]).sum()
+            loss.backward()
+            return loss
+        return w, optimizer, closure
+    ends = []
+    for first in (minigrad, torch):
+        w, optimizer, closure = problem(first)
+        for _ in range(steps):
+            optimizer.step(closure)
+        first.save({"w": w.detach(), "optimizer": optimizer.state_dict()}, tmp_path / "run.pth")
+        for second in (minigrad, torch):
+            saved = second.load(tmp_path / "run.pth", weights_only=True)
+            w, optimizer, closure = problem(second)
+            w.data.copy_(saved["w"])
+            optimizer.load_state_dict(saved["optimizer"])
+            for _ in range(2):
+                optimizer.step(closure)
+            ends.append(w.detach().numpy())
+    for end in ends[1:]:
+        np.testing.assert_allclose(end, ends[0], rtol=1e-8)
+
+
+def test_rprop_leaves_what_has_no_sign():
+    def run(engine):
+        w = engine.nn.Parameter(engine.ones(3))
+        optimizer = engine.optim.Rprop([w])
+        for g in ([1, float("nan"), -1], [float("nan"), 1, -1], [1, 1, 1]):
+            w.grad = engine.tensor([float(x) for x in g])
+            optimizer.step()
+        return w.detach().numpy()
+    np.testing.assert_allclose(run(minigrad), run(torch), rtol=1e-6)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..graph import Tensor, new_tensor
+from ..ops.elementwise import sign
 from .optimizer import (
     Optimizer,
     check_one_element,
@@ -323,9 +324,9 @@ class Rprop(Optimizer):
 
 @in_float32
 def _rprop(g, p, last, size, *, etas, bounds) -> None:
-    turn = np.sign(g * last)
+    turn = sign(g * last)
     size *= np.where(turn > 0, etas[1], np.where(turn < 0, etas[0], 1)).astype(size.dtype)
     np.clip(size, *bounds, out=size)
     g = np.where(turn < 0, 0, g).astype(p.dtype)
-    p -= np.sign(g) * size
+    p -= sign(g) * size
     last[...] = g

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..graph import Tensor
+from ..graph import Tensor, Variable, new_tensor
 from ..modes import enable_grad, no_grad
 from .optimizer import Optimizer, check_range, scalar
 
@@ -81,6 +81,20 @@ def _lowest(a: _Point, b: _Point, least: float, most: float) -> float:
         return float(min(max(x2 - (x2 - x1) * ((g2 + d2 - d1) / (g2 - g1 + 2 * d2)), least), most))
 
 
+def _arrays(kept):
+    """A piece of state as the step computes with it."""
+    if isinstance(kept, list):
+        return [_arrays(x) for x in kept]
+    return kept.array if isinstance(kept, Variable) else kept
+
+
+def _tensors(kept):
+    """The same as it is saved."""
+    if isinstance(kept, list):
+        return [_tensors(x) for x in kept]
+    return new_tensor(kept) if isinstance(kept, np.ndarray) else kept
+
+
 class LBFGS(Optimizer):
     """One group of parameters, seen as one vector. A step evaluates the closure up to max_eval times. It goes `lr`
     along each direction, or with line_search_fn="strong_wolfe" as far as a line search says."""
@@ -139,9 +153,10 @@ class LBFGS(Optimizer):
         g = self._gradient()
         if np.abs(g).max() <= flat:
             return first
-        d, t = state.get("d"), state.get("t")
-        moves, changes = state.get("old_stps", []), state.get("old_dirs", [])
-        scale, last, last_loss = state.get("H_diag", 1), state.get("prev_flat_grad"), state.get("prev_loss")
+        kept = {key: _arrays(value) for key, value in state.items()}
+        d, t = kept.get("d"), kept.get("t")
+        moves, changes = kept.get("old_stps", []), kept.get("old_dirs", [])
+        scale, last, last_loss = kept.get("H_diag", 1), kept.get("prev_flat_grad"), kept.get("prev_loss")
         n = 0
         while n < group["max_iter"]:
             n += 1
@@ -182,7 +197,9 @@ class LBFGS(Optimizer):
             if (n == group["max_iter"] or evals >= group["max_eval"] or np.abs(g).max() <= flat
                     or np.abs(d * t).max() <= small or abs(loss - last_loss) < small):
                 break
-        state.update(d=d, t=t, old_stps=moves, old_dirs=changes, H_diag=scale, prev_flat_grad=last, prev_loss=last_loss)
+        ros = [np.asarray(1 / (y @ s), g.dtype) for y, s in zip(changes, moves, strict=True)]         # torch's are kept
+        state.update(t=t, H_diag=scale, prev_loss=last_loss, **{key: _tensors(value) for key, value in {
+            "d": d, "old_stps": moves, "old_dirs": changes, "ro": ros, "prev_flat_grad": last}.items()})
         return first
 
     @staticmethod
