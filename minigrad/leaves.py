@@ -6,6 +6,7 @@ the Tensor reads `.grad`, or asks `looked_at`, which leaves `_grad` as it is: th
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import weakref
@@ -20,6 +21,16 @@ from .modes import Quiet
 from .refusals import check_inplace, check_memory
 
 _adding = threading.RLock()              # of two backward passes at once, one adds after the other
+
+
+def _renew_lock() -> None:
+    """In a child: its parent's other threads, one of which may have held the lock, are not there."""
+    global _adding
+    _adding = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 def accumulate_gradient(leaf: Tensor, g) -> None:

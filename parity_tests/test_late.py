@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import os
+import signal
 import threading
 import weakref
 
@@ -408,3 +410,27 @@ def test_norms_of_half_precision_do_not_overflow():
         weight.grad = engine.full((3000,), 8.0, dtype=engine.float16)
         return engine.nn.utils.clip_grad_norm_([weight], 1.0).item(), weight.grad[0].item()
     assert run(minigrad) == pytest.approx(run(torch), rel=1e-2)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
+@pytest.mark.filterwarnings("ignore:This process")
+def test_a_child_does_not_wait_for_its_parents_threads():
+    held, done = threading.Event(), threading.Event()
+
+    def hold():
+        with leaves._adding:
+            held.set()
+            done.wait()
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait()
+    try:
+        child = os.fork()
+        if not child:
+            signal.alarm(20)                                 # rather than for ever
+            _words()
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+    finally:
+        done.set()
+        holder.join()
