@@ -103,13 +103,13 @@ def looked_at(leaf: Tensor) -> Tensor | None:
 def scale_gradient(leaf: Tensor, factor: np.ndarray) -> None:
     """leaf.grad *= factor, a number: at once, if somebody may notice."""
     with _adding:
-        if isinstance(unseen(leaf), Rows) and 0 <= factor < np.inf:              # else zeros would not stay 0
-            leaf._grad = unseen(leaf).times(factor)
+        g = unseen(leaf)                         # asked once: a thread may look meanwhile
+        if isinstance(g, Rows) and 0 <= factor < np.inf:                         # else zeros would not stay 0
+            leaf._grad = g.times(factor)
             return
-        if leaf._grad is None:
+        if g is None:
             return
-        leaf._grad = looked_at(leaf)             # from now on it holds no late one
-        g = leaf._grad
+        leaf._grad = g = looked_at(leaf)         # from now on it holds no late one
         check_inplace(g)
         x = g.array
         factor = factor.astype(np.float32 if x.dtype == np.float16 else x.dtype)[()]

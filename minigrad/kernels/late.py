@@ -34,6 +34,10 @@ class Late:
     def __init__(self, version: int):
         self.version, self.seen = version, {}
 
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
+        out = self._array()
+        return out if dtype is None else out.astype(dtype, copy=False)
+
     def show(self, tensor: Tensor) -> Tensor:
         """The tensor that all are given who look: the first one that somebody has made."""
         return self.seen.setdefault("tensor", tensor)
@@ -64,10 +68,10 @@ class Rows(Late):
         out[places] = rows
         return out
 
-    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
+    def _array(self) -> np.ndarray:
         out = memory.zeros(self.shape, self.dtype)
         out[self.places] = self.rows
-        return out if dtype is None else out.astype(dtype, copy=False)
+        return out
 
     def __add__(self, other: Rows | np.ndarray) -> Rows | np.ndarray:
         if not isinstance(other, Rows):
@@ -117,11 +121,11 @@ class Scaled(Late):
         self.source = tensor.array, tensor.array.dtype.type(1)               # the memory of the other may go
         return tensor
 
-    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
+    def _array(self) -> np.ndarray:
         array, factor = self.source
         out = np.empty_like(array)
         scale(array, factor, out)
-        return out if dtype is None else out.astype(dtype, copy=False)
+        return out
 
 
 def scale(x: np.ndarray, factor: np.floating, out: np.ndarray) -> None:
