@@ -16,6 +16,7 @@ import numpy as np
 from .anomaly import detect_anomaly, inspect_gradient, is_anomaly_enabled, set_detect_anomaly
 from .graph import Node, Tensor, Variable, new_tensor
 from .hooks import observed, run_hooks
+from .kernels.blocks import Aside, finished
 from .kernels.late import Rows
 from .leaves import ALONE, accumulate_gradient, looked_at, owns_memory, references
 from .modes import (
@@ -39,7 +40,7 @@ def walk(roots: Sequence, gradients: Sequence, retain_graph: bool, create_graph:
     order = _order(roots)
     needed = None if targets is None else _leading_to(targets, order)
     wanted = _everything if needed is None else needed.__contains__
-    pending, found, suspect = {}, {}, None
+    pending, found, later, suspect = {}, {}, [], None
     for root, g in zip(roots, gradients, strict=True):
         pending[root] = pending[root] + g if root in pending else g
     del gradients
@@ -51,7 +52,15 @@ def walk(roots: Sequence, gradients: Sequence, retain_graph: bool, create_graph:
                 if node not in pending or not wanted(node):
                     continue
                 g, leaf = pending.pop(node), isinstance(node, Variable)
-                if isinstance(g, Rows) and not (leaf and accumulate and targets is None):
+                ordinary = leaf and accumulate and targets is None
+                calls_back = node.hooks or node.post_hooks if leaf else node.calls_back()
+                if calls_back:
+                    _settle(pending, later)
+                elif ordinary and isinstance(g, Aside):
+                    later.append((node, g))
+                    continue
+                g = finished(g)
+                if isinstance(g, Rows) and not ordinary:
                     g = np.asarray(g)
                 ends = False
                 if targets is not None and node in targets:
@@ -72,6 +81,7 @@ def walk(roots: Sequence, gradients: Sequence, retain_graph: bool, create_graph:
                 for edge, gi in flow(g, wanted, create_graph):
                     if gi is not None:
                         if mode.anomaly is not None:
+                            gi = finished(gi)
                             suspect = inspect_gradient(node, gi, suspect)
                         pending[edge] = _sum(pending.pop(edge), gi) if edge in pending else gi
                 gi = None                       # the walk keeps nothing alive but what is pending
@@ -79,11 +89,25 @@ def walk(roots: Sequence, gradients: Sequence, retain_graph: bool, create_graph:
                     node.release()
     finally:
         mode.grad = former
+        _settle({}, later)
     return found
 
 
 def _everything(edge) -> bool:
     return True
+
+
+def _settle(pending: dict, later: list) -> None:
+    """Wait for all gradients that are made on the side (kernels/blocks.py), and accumulate those whose leaf's turn has
+    come: at the end, and before code of the user's runs, which may look at them, or write to what they are made of."""
+    with Quiet():
+        for edge, g in pending.items():
+            pending[edge] = finished(g)
+        g = None
+        while later:
+            leaf, g = later.pop(0)
+            g = g.result()
+            accumulate_gradient(leaf, g)
 
 
 def _order(roots: Iterable) -> list:
@@ -99,8 +123,7 @@ def _order(roots: Iterable) -> list:
     while stack:
         node = stack.pop()
         before = node.seq - 0.5
-        for entry in node.inputs:
-            edge = entry[2]
+        for edge in node.edges():
             if isinstance(edge, Variable):
                 if rank.get(edge, before) >= before:
                     rank[edge] = before
@@ -121,6 +144,7 @@ def _leading_to(targets: set, order: list) -> set:
 
 def _sum(a, b):
     """a + b, in the memory of a, if nobody else holds that."""
+    a, b = finished(a), finished(b)
     if references(a) <= ALONE and owns_memory(a) and a.dtype == b.dtype:
         if isinstance(b, Rows):
             return b.add_to(a)

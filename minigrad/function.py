@@ -82,6 +82,9 @@ class _FunctionNode(Node):
     def release(self) -> None:
         self.ctx._saved = None
 
+    def calls_back(self) -> bool:
+        return True
+
     def places(self) -> list[int]:
         return [i for i, kind in enumerate(self.ctx._is_tensor) if kind]
 

@@ -26,6 +26,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from functools import wraps
+from operator import itemgetter
 
 import numpy as np
 
@@ -118,6 +119,9 @@ def tensor_with_edge(array: np.ndarray, edge: Node | Variable | None) -> Tensor:
 next_sequence = itertools.count(1).__next__      # every node has a number, higher than those of its inputs
 
 
+_POSITION = itemgetter(5)
+
+
 class Node(Inspectable):
     """One recorded op: `inputs` says for each differentiable input (rule, the rule's needs, edge, shape, dtype,
     position), `saved` holds what the rules need, by position, the result last. A node knows its inputs' edges,
@@ -128,7 +132,8 @@ class Node(Inspectable):
     many = None                 # the same for each of a variadic op's *inputs, from a position on
 
     def edges(self) -> list:
-        return [entry[2] for entry in self.inputs]
+        """Its inputs', in the order of their positions: rules may be in another."""
+        return [entry[2] for entry in sorted(self.inputs, key=_POSITION)]
 
     def gradients(self, g, wanted: Callable, create_graph: bool):
         """Yield (edge, gradient) for the wanted inputs, given the gradient of the result."""
@@ -164,6 +169,10 @@ class Node(Inspectable):
         if self.versions:
             self.saved, self.versions = None, ()
 
+    def calls_back(self) -> bool:
+        """Whether its gradients are asked of code that is the user's."""
+        return self.hooks is not None or self.extras is not None or any(unpack for *_, unpack in self.versions)
+
 
 class _Nowhere(Node):
     """An edge into which gradients vanish."""
@@ -178,7 +187,8 @@ class _Nowhere(Node):
 
 
 NOWHERE = _Nowhere()
-NOWHERE.inputs, NOWHERE.seq, NOWHERE.hooks, NOWHERE.retain, NOWHERE.extras = [], 0, None, None, None
+NOWHERE.inputs, NOWHERE.seq, NOWHERE.versions = [], 0, ()
+NOWHERE.hooks = NOWHERE.retain = NOWHERE.extras = None
 
 
 def fit(g, shape: tuple, dtype: np.dtype):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from .graph import Node, Variable, new_tensor
+from .kernels.blocks import finished
 
 
 def run_hooks(hooks: dict, g):
@@ -63,7 +64,7 @@ def observed(node: Node, g, wanted: Callable, create_graph: bool) -> list:
         return []
     g = node.join(outputs)
     entries = [entry for entry in node.inputs if wanted(entry[2])]
-    gradients = [gi for _, gi in node.gradients(g, wanted, create_graph)]
+    gradients = [finished(gi) for _, gi in node.gradients(g, wanted, create_graph)]
     for hook in tuple(node.extras.get("hooks", {}).values()):
         by_place = {entry[5]: shown(gi) for entry, gi in zip(entries, gradients, strict=True)}
         places = node.places()

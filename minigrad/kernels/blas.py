@@ -63,24 +63,47 @@ _lock, _inside, _former = threading.Lock(), 0, 1
 @contextmanager
 def single_threaded() -> Iterator[None]:
     """Inside, every thread that multiplies matrices does so alone."""
-    global _inside, _former
-    functions = _functions()
-    if functions is None:
+    entered = enter_single()
+    try:
         yield
-        return
+    finally:
+        if entered:
+            leave_single()
+
+
+def enter_single() -> bool:
+    """The same until leave_single, which may be another thread's; whether that could be done."""
+    global _inside, _former
+    if (functions := _functions()) is None:
+        return False
     get, set_ = functions
     with _lock:
         if not _inside:
             _former = get()
             set_(1)
         _inside += 1
-    try:
-        yield
-    finally:
-        with _lock:
-            _inside -= 1
-            if not _inside:
-                set_(_former)
+    return True
+
+
+def leave_single() -> None:
+    global _inside
+    with _lock:
+        _inside -= 1
+        if not _inside:
+            _functions()[1](_former)
+
+
+def _forget_others() -> None:
+    """In a child: its parent's other threads, which may have been inside, are not there."""
+    global _lock, _inside
+    _lock = threading.Lock()
+    if _inside:
+        _inside = 0
+        _functions()[1](_former)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_others)
 
 
 TIMEOUT, TICKS = "OPENBLAS_THREAD_TIMEOUT", "12"           # the variable; a power of two

@@ -14,6 +14,8 @@ import threading
 from collections.abc import Callable, Iterable
 from queue import SimpleQueue
 
+import numpy as np
+
 from ..host import get_num_threads
 from ..modes import Quiet
 from . import blas
@@ -21,6 +23,7 @@ from . import blas
 BLOCK = 1 << 16            # elements: of float32, a few arrays of that length fit in a second-level cache
 PASSES = 8                 # of NumPy's loops over each element, if nobody says otherwise
 ALONE = 8 * BLOCK          # elements times passes: less is done by the caller, before another thread would wake up
+WORTH_WHILE = 1 << 21      # multiplications: fewer are done before another thread would wake up, too
 
 
 def block_rows(rows: int, width: int = 1, blocks: int = 1) -> int:
@@ -51,6 +54,69 @@ def each(work: Callable, items: Iterable, size: int, passes: int = PASSES) -> No
             work(item)
     else:
         _pool().run(_Job(work, items), threads - 1)
+
+
+# ---- on the side --------------------------------------------------------------------------------------------------
+
+class Aside:
+    """An array that a thread of the pool is filling, or whoever asks for it, if none has begun."""
+
+    __slots__ = ("begun", "ended", "error", "out", "work")
+
+    def __init__(self, work: Callable[[], object], out: np.ndarray):
+        self.work, self.out, self.error = work, out, None
+        self.begun, self.ended = threading.Lock(), threading.Lock()
+        self.ended.acquire()
+
+    @property
+    def shape(self) -> tuple:
+        return self.out.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.out.dtype
+
+    def help(self) -> None:
+        if not self.begun.acquire(blocking=False):
+            return
+        try:
+            self.work()
+        except BaseException as error:           # whoever asks for the array raises it
+            self.error = error
+        finally:
+            self.work = None                     # and what it holds: the array shall be its receiver's alone
+            blas.leave_single()
+            self.ended.release()
+
+    def result(self) -> np.ndarray:
+        """The array, which it gives away: to be asked for once."""
+        self.help()
+        self.ended.acquire()
+        if self.error is not None:
+            raise self.error
+        out, self.out = self.out, None
+        return out
+
+
+def aside(work: Callable[[], object], out: np.ndarray, size: int) -> np.ndarray | Aside:
+    """`out`, once work() has filled it: that is mostly one product of matrices, of `size` multiplications. If there is
+    a thread to do it, it is done on the side, while the caller goes on; until then nobody may write to what it reads.
+
+    Two products at once, by one thread each, take no longer than one after the other by both, and whatever else there
+    is to do fills the time that threads would wait for each other. With more threads than two some would have nothing
+    to do: there BLAS shares each product among all."""
+    pool = _pool() if size >= WORTH_WHILE and get_num_threads() == 2 else None
+    if pool is None or not blas.enter_single():
+        work()
+        return out
+    task = Aside(work, out)
+    pool.jobs.put(task)
+    return task
+
+
+def finished(x):
+    """What is not on its way any more."""
+    return x.result() if isinstance(x, Aside) else x
 
 
 # ---- the pool -----------------------------------------------------------------------------------------------------

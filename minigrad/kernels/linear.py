@@ -13,14 +13,16 @@ from ..graph import Variable, primitive
 from ..ops.matmul import for_blas, matrix_product
 from ..ops.shape import reshape_to, swap_dims
 from . import memory
+from .blocks import aside
 
 
-# With the batch folded into rows, Y = X W^T + b, and so dX = G W, dW = G^T X, db = the sum of G's rows. The first is
-# this op again; what the last leaves broadcast, the walk sums.
+# With the batch folded into rows, Y = X W^T + b, and so dW = G^T X, db = the sum of G's rows, dX = G W. The last is
+# this op again, and only for it does the walk wait: so dW, which is done on the side, comes first. What db leaves
+# broadcast, the walk sums.
 @primitive("Addmm",
-           input=lambda g, weight: affine(g, swap_dims(weight, 0, 1), None),
            weight=lambda g, input: _by_weight(_rows(g), _rows(input)),
-           bias=lambda g, shape: g if isinstance(g, Variable) else _column_sums(g, shape))
+           bias=lambda g, shape: g if isinstance(g, Variable) else _column_sums(g, shape),
+           input=lambda g, weight: affine(g, swap_dims(weight, 0, 1), None))
 def affine(input, weight, bias):
     """input (..., n), weight (m, n), bias (m,) or None -> (..., m)"""
     if input.dtype.char == "e":                                     # rounded once, after the bias
@@ -40,11 +42,10 @@ def affine(input, weight, bias):
 
 def _by_weight(g, input):
     """g (rows, m), input (rows, n) -> (m, n); of a large weight, where its last gradient lay"""
-    plain = isinstance(g, np.ndarray) and g.dtype.char in "fd"
-    room = memory.taken_room((g.shape[1], input.shape[1]), g.dtype) if plain else None
-    if room is None:
+    if isinstance(g, Variable) or g.dtype.char not in "fd":
         return matrix_product(swap_dims(g, 0, 1), input)
-    return np.matmul(for_blas(g.T), for_blas(input), out=room)
+    out = memory.empty((g.shape[1], input.shape[1]), g.dtype)
+    return aside(lambda: np.matmul(for_blas(g.T), for_blas(input), out=out), out, g.size * input.shape[1])
 
 
 def _rows(x):
@@ -57,8 +58,9 @@ def _column_sums(g, shape: tuple):
     """The gradient of a bias. Single precision adds up to 64 rows, and double the sums of these."""
     if shape != g.shape[-1:] or not g.flags.c_contiguous or g.size < 1 << 12:
         return g
-    rows = g.reshape(-1, g.shape[-1])
-    whole = len(rows) // 64 * 64
-    sums = np.matmul(np.ones((1, 64), g.dtype), rows[:whole].reshape(-1, 64, g.shape[-1]))
-    total = np.add.reduce(sums, (0, 1), np.float64) + np.add.reduce(rows[whole:], 0)
+    rows, ones = g.reshape(-1, g.shape[-1]), np.ones(64, g.dtype)
+    sums = np.empty((len(rows) // 64, g.shape[-1]), g.dtype)
+    for i, out in enumerate(sums):
+        np.dot(ones, rows[64 * i:64 * i + 64], out=out)
+    total = np.add.reduce(sums, 0, np.float64) + np.add.reduce(rows[64 * len(sums):], 0)
     return total.astype(g.dtype)

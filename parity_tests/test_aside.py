@@ -1,0 +1,252 @@
+"""Weights' gradients that are made on the side while the walk goes on: nobody can tell that they were."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import weakref
+from functools import partial
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import minigrad
+from minigrad.kernels import blas, blocks, linear, memory
+from minigrad.kernels.blocks import Aside, aside
+
+pytestmark = pytest.mark.skipif(blas._functions() is None, reason="NumPy's BLAS here is not OpenBLAS: products on the "
+                                                                  "side would each use all of its threads")
+
+
+@pytest.fixture(scope="module", params=["at once", "when asked"])
+def how(request):
+    """Any product is worth while; and either a thread of the pool makes it, or that thread comes too late."""
+    former, late = minigrad.get_num_threads(), queue.SimpleQueue()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blocks, "WORTH_WHILE", 0)
+        if request.param == "when asked":
+            patch.setattr(blocks, "_pool", lambda: SimpleNamespace(jobs=late, run=lambda job, helpers: job.lead()))
+        minigrad.set_num_threads(2)
+        yield request.param
+        while not late.empty():
+            late.get().help()
+        blocks.each(lambda i: None, range(2), blocks.ALONE)                  # whatever came before has been done
+        assert blas._inside == 0 and blas._functions()[0]() == 2
+        minigrad.set_num_threads(former)
+
+
+WIDTH = 3
+LAYERS = st.lists(st.one_of(
+    st.tuples(st.just("new"), st.booleans()), st.tuples(st.just("former"), st.integers(0, 3)),
+    st.tuples(st.just("computed"), st.integers(0, 3)), st.tuples(st.just("bend"), st.just(0)),
+    st.tuples(st.sampled_from(["look", "change", "function"]), st.integers(0, 3))), min_size=1, max_size=8)
+WEIGHTS = st.lists(st.sampled_from([None, "look", "double", "after"]), min_size=8, max_size=8)
+
+
+def _run(engine, layers: list, hooked: list, rows: int, times: int, seed: int) -> list[np.ndarray]:
+    """All gradients, and what hooks have seen of them on the way."""
+    F, rng, weights, leaves, seen = engine.nn.functional, np.random.default_rng(seed), [], [], []
+
+    def leaf(*shape: int):
+        t = engine.tensor(rng.standard_normal(shape), requires_grad=True)
+        leaves.append(t)
+        return t
+
+    def look(*_, since: int = 0) -> None:
+        seen.extend(np.zeros(0) if t.grad is None else t.grad.numpy().copy() for t in leaves[since:])
+
+    def change(data: np.ndarray, _) -> None:
+        """What the next layer's product has read."""
+        data *= 1.5
+
+    class Looking(engine.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, g):
+            look()
+            return g * 2
+
+    def weight(i: int):
+        return weights[i % len(weights)] if weights else leaf(WIDTH, WIDTH)
+    x = first = leaf(rows, WIDTH)
+    for kind, which in layers:
+        if kind == "new":
+            weights.append(leaf(WIDTH, WIDTH))
+            x = F.linear(x, weights[-1], leaf(WIDTH) if which else None)
+        elif kind == "former":
+            x = F.linear(x, weight(which))
+        elif kind == "computed":
+            x = F.linear(x, weight(which) * 2)
+        elif kind == "bend":
+            x = engine.tanh(x)
+        elif kind == "function":
+            x = Looking.apply(x)
+        else:
+            x = engine.sin(x)
+            x.register_hook(look if kind == "look" else partial(change, x.detach().numpy()))
+    for t, hook in zip(weights, hooked, strict=False):             # each sees what belongs to later layers
+        later = partial(look, since=next(i for i, u in enumerate(leaves) if u is t) + 2)
+        if hook == "look":
+            t.register_hook(later)
+        elif hook == "double":
+            t.register_hook(lambda g: g * 2)
+        elif hook == "after":
+            t.register_post_accumulate_grad_hook(later)
+    for _ in range(times):
+        (x * x).sum().backward(retain_graph=True)
+        look()
+    if weights:
+        asked = engine.autograd.grad((x ** 3).sum(), [*weights, first], allow_unused=True, retain_graph=True)
+        seen += [np.zeros(0) if g is None else g.numpy() for g in asked]
+    (g,) = engine.autograd.grad((x ** 3).sum(), first, create_graph=True, allow_unused=True)
+    if g is not None and g.requires_grad:
+        (g * g).sum().backward()
+    look()
+    return seen
+
+
+@given(layers=LAYERS, hooked=WEIGHTS, rows=st.integers(1, 4), times=st.integers(1, 3), seed=st.integers(0, 99))
+def test_any_program(how, layers, hooked, rows, times, seed):
+    ours, theirs = (_run(e, layers, hooked, rows, times, seed) for e in (minigrad, torch))
+    assert len(ours) == len(theirs)
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9 * max(1, abs(b).max(initial=0)))
+    minigrad.set_num_threads(1)
+    alone = _run(minigrad, layers, hooked, rows, times, seed)
+    minigrad.set_num_threads(2)
+    assert all((a == b).all() for a, b in zip(ours, alone, strict=True))
+
+
+def _two_layers(rows: int = 64, width: int = 32):
+    rng = np.random.default_rng(0)
+    x, w, v = (minigrad.tensor(rng.standard_normal(shape, np.float32), requires_grad=i > 0)
+               for i, shape in enumerate([(rows, width), (width, width), (width, width)]))
+    middle = minigrad.nn.functional.linear(x, w)
+    return x, w, v, middle, minigrad.nn.functional.linear(middle, v)
+
+
+def test_the_walk_does_not_wait(how, monkeypatch):
+    """A weight's product may last as long as the rest of the walk."""
+    if how == "when asked":
+        pytest.skip("there is no thread to be waited for")
+    entered, go, kept = threading.Event(), threading.Event(), Aside.help
+
+    def slow(self):
+        if threading.current_thread().name == "minigrad":
+            entered.set()
+            assert go.wait(20)
+        kept(self)
+    monkeypatch.setattr(Aside, "help", slow)
+    x, w, v, middle, out = _two_layers()
+    seen = []
+    middle.retain_grad()
+    settled = minigrad.autograd._settle
+
+    def settle(pending, later):
+        assert entered.wait(20)
+        seen.append(len(later))
+        go.set()
+        settled(pending, later)
+    monkeypatch.setattr(minigrad.autograd, "_settle", settle)
+    out.sum().backward()
+    assert seen == [2] and w.grad is not None and v.grad is not None
+
+
+def test_what_was_reached_before_an_error_is_there(how):
+    def fail(g):
+        raise ValueError("stop")
+    x, w, v, middle, out = _two_layers()
+    middle.register_hook(fail)
+    with pytest.raises(ValueError, match="stop"):
+        out.sum().backward()
+    assert w.grad is None
+    np.testing.assert_allclose(v.grad.numpy(), np.ones((32, 64)) @ middle.detach().numpy(), rtol=1e-4)
+
+
+def test_an_error_on_the_side_reaches_the_caller(how, monkeypatch):
+    def fail(*args):
+        raise MemoryError("no room")
+    x, w, v, middle, out = _two_layers()
+    monkeypatch.setattr(linear, "for_blas", fail)
+    with pytest.raises(RuntimeError, match="not enough memory: no room"):
+        out.sum().backward()
+
+
+def test_anomalies_are_found(how):
+    x, w, v, middle, out = _two_layers()
+    with minigrad.autograd.detect_anomaly(), pytest.warns(UserWarning, match="MmBackward0"), \
+            pytest.raises(RuntimeError, match="nan"):
+        minigrad.nn.functional.linear(x, w).backward(minigrad.full((64, 32), float("nan")))
+
+
+def test_the_gradient_is_the_leafs_alone(how, monkeypatch):
+    """It is not copied on its way, and nothing else holds it, or what it was made of."""
+    made, kept = [], memory.empty
+
+    def empty(*of) -> np.ndarray:
+        out = kept(*of)
+        made.append(weakref.ref(out))
+        return out
+    monkeypatch.setattr(memory, "empty", empty)
+    x, w, v, middle, out = _two_layers()
+    read = weakref.ref(middle.array)
+    out.sum().backward()
+    assert made[0]() is v.grad.array and made[1]() is w.grad.array
+    del middle, out
+    assert read() is None
+    w.grad = v.grad = None
+    assert made[0]() is made[1]() is None
+
+
+def test_threads_may_walk_at_once(how):
+    errors = []
+
+    def walk(seed: int) -> None:
+        try:
+            for _ in range(20):
+                x, w, v, middle, out = _two_layers()
+                (out * seed).sum().backward()
+                np.testing.assert_allclose(v.grad.numpy(), seed * (np.ones((32, 64)) @ middle.detach().numpy()),
+                                           rtol=1e-3, atol=1e-3)
+        except BaseException as error:
+            errors.append(error)
+    walkers = [threading.Thread(target=walk, args=(seed,)) for seed in range(1, 4)]
+    for t in walkers:
+        t.start()
+    for t in walkers:
+        t.join()
+    assert not errors
+
+
+@pytest.mark.parametrize("threads, size", [(1, 0), (3, 0), (2, -1)])
+def test_otherwise_it_is_done_at_once(monkeypatch, threads, size):
+    """By one thread there is nobody else, with three BLAS does better, and little is not worth while."""
+    monkeypatch.setattr(blocks, "WORTH_WHILE", 0)
+    former, out, by = minigrad.get_num_threads(), np.zeros(1), []
+    minigrad.set_num_threads(threads)
+    assert aside(lambda: by.append(threading.current_thread()), out, size) is out
+    assert by == [threading.current_thread()]
+    minigrad.set_num_threads(former)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_child_forked_meanwhile_has_all_of_blass_threads(how):
+    """Another thread's products are none of the child's."""
+    get = blas._functions()[0]
+    blas.enter_single()
+    child = os.fork()
+    if child == 0:
+        x, w, v, middle, out = _two_layers()
+        ok = get() == 2
+        out.sum().backward()
+        os._exit(0 if ok and get() == 2 and w.grad is not None else 1)
+    blas.leave_single()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
