@@ -24,6 +24,7 @@ from bench.arguments import at_least, new_file
 from gpt.config import GPT2Config
 
 ENGINES = ("minigrad", "torch")
+IDLE = 0.05                                                   # seconds: till the other engine's threads sleep
 clock = time.perf_counter                                     # with one thread time.process_time, see run
 
 
@@ -102,6 +103,7 @@ def measure(op: Op, rounds: int, parameters: int) -> None:
     taken: dict[str, list] = {name: [] for name in ENGINES}
     for i in range(rounds + 1):
         for name in ENGINES if i % 2 else ENGINES[::-1]:
+            time.sleep(IDLE)
             pair = runs[name]()
             if i:
                 taken[name].append(pair)
@@ -212,11 +214,12 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     import minigrad
-    from minigrad.kernels import blas
+    from minigrad.kernels import blas, memory
     torch.set_num_threads(args.threads)
     minigrad.set_num_threads(args.threads)
     blas.set_threads(args.threads)
     blas.let_threads_sleep()                  # as in a training step; else they would disturb the other side, too
+    memory.keep_freed_memory()                # likewise; torch's memory is kept, too, which in a step of its own is not
     global clock
     if args.threads == 1:
         clock = time.process_time             # other programs on the machine disturb it less

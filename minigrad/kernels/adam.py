@@ -37,7 +37,7 @@ def adam_step(g: np.ndarray | Rows | Scaled, p: np.ndarray, m: np.ndarray, v: np
     def work(start: int, stop: int) -> None:
         _move(gradient(start, stop), *(a.part(start * width, stop * width) for a in flat), **settings)
 
-    in_blocks(work, rows, width, blocks=4)
+    in_blocks(work, rows, width)
     for a, moved in zip(arrays, plain, strict=True):
         if moved is not a:
             a[...] = moved.reshape(a.shape)
@@ -54,7 +54,7 @@ def _move(g, p, m, v, largest=None, *, weight: float, beta2: float, eps: float, 
         t.axpby(0.0 if shrink is not None else decay, p, sign)
         g = t
     m.axpby(weight, g, 1 - weight)
-    np.multiply(g.array, g.array, out=t.array)
+    np.square(g.array, out=t.array)
     v.axpby(1 - beta2, t, beta2)
     if largest is not None:
         np.maximum(largest.array, v.array, out=largest.array)

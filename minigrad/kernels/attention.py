@@ -283,7 +283,7 @@ def _over_heads(work: Callable, q: np.ndarray, k: np.ndarray) -> None:
     """work((batches, heads)) for groups whose blocks of scores together are not too large for the cache. No head has a
     part in another's result, so here the number of threads may decide how work is cut."""
     (B, H, T, _), S = q.shape, k.shape[2]
-    group = max(min(4 * BLOCK // (min(T, _rows(S)) * S), -(-B * H // get_num_threads())), 1)
+    group = max(min(2 * BLOCK // (min(T, _rows(S)) * S), -(-B * H // get_num_threads())), 1)
     heads, batches = min(group, H), max(group // H, 1)
     items = [(slice(b, b + batches), slice(h, h + heads)) for b in range(0, B, batches) for h in range(0, H, heads)]
     with blas.single_threaded():                     # products this small are not worth two of its threads

@@ -104,5 +104,5 @@ def _to_gradient(z: np.ndarray, classes: np.ndarray, factors: np.ndarray, wanted
             if not f.all():
                 part[f == 0] = 0
 
-    in_blocks(work, *z.shape, 4)                 # in one array: its blocks may be longer
+    in_blocks(work, *z.shape, 2)                 # in one array: its blocks may be longer
     return float(np.add.reduce(terms))

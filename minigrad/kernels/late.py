@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from . import memory
-from .blocks import BLOCK, in_blocks
+from .blocks import in_blocks
 from .scatter import summed_by_place
 
 if TYPE_CHECKING:
     from ..graph import Tensor
 
-LARGE = BLOCK              # elements: with fewer, there is nothing to be gained
+LARGE = 1 << 16            # elements: with fewer, there is nothing to be gained
 
 
 class Late:

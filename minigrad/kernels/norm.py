@@ -6,6 +6,9 @@
 What is added up over rows or columns are products of a matrix with a vector, BLAS's: by np.dot, for np.matmul does not
 let go of the interpreter's lock where a result has less than 500 elements. RMS normalisation is the same without the
 mean, and without b. Kept for backward are r and m.
+
+Rows are copied to where their result shall be, and changed there: NumPy takes longer to subtract a column, or to
+multiply by a row, if it writes the result to memory that is not in the cache yet.
 """
 
 from __future__ import annotations
@@ -29,9 +32,11 @@ def standardise(x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | Non
     def work(start: int, stop: int) -> None:
         part, out, rb = x[start:stop], y[start:stop], r[start:stop]
         if centred:
-            m = np.dot(part, ones, out=mean[start:stop])
+            np.copyto(out, part)
+            m = np.dot(out, ones, out=mean[start:stop])
             m /= width
-            part = np.subtract(part, m, out=out)
+            out -= m
+            part = out
         np.vecdot(part, part, out=rb[:, 0])
         rb /= width
         rb += eps
@@ -43,7 +48,7 @@ def standardise(x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | Non
         if bias is not None:
             out += bias
 
-    in_blocks(work, rows, width, 4)
+    in_blocks(work, rows, width)
     return y, (mean if centred else None, r)
 
 
@@ -54,7 +59,7 @@ def sum_of_squares(x: np.ndarray | Rows) -> np.floating:
     if x.size <= BLOCK:
         return x.dot(x)
     (rows, width), sparse = (len(x), x.size // len(x)), isinstance(x, Rows)
-    step = block_rows(rows, width, 4)            # of shorter blocks, two threads sum no more than one
+    step = block_rows(rows, width, 2)            # of shorter blocks, two threads sum no more than one
     sums = np.zeros(-(-rows // step), x.dtype)
 
     def work(start: int, stop: int) -> None:
@@ -62,7 +67,7 @@ def sum_of_squares(x: np.ndarray | Rows) -> np.floating:
             part = (x.part(start, stop) if sparse else x[start:stop]).reshape(-1)
             sums[start // step] = part.dot(part)
 
-    in_blocks(work, rows, width, 4, passes=1)
+    in_blocks(work, rows, width, 2, passes=1)
     return sums.sum(dtype=np.float64).astype(x.dtype)
 
 
@@ -92,7 +97,7 @@ def _ones(width: int, dtype: np.dtype) -> np.ndarray:
 def standardise_backward(g: np.ndarray, x: np.ndarray, weight: np.ndarray | None, aside: tuple,
                          needed: tuple) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
     """The gradients of x, weight and bias, as far as they are needed."""
-    (rows, width), step = x.shape, block_rows(*x.shape, 4)
+    (rows, width), step = x.shape, block_rows(*x.shape)
     mean, r = (a if a is None else a.reshape(-1, 1) for a in aside)        # a single row's have no dimensions
     g, dx = np.ascontiguousarray(g), np.empty_like(x) if needed[0] else None
     w, blocks = _ones(width, x.dtype) if weight is None else weight, -(-rows // step)
@@ -111,11 +116,13 @@ def standardise_backward(g: np.ndarray, x: np.ndarray, weight: np.ndarray | None
         out, wide = dx[start:stop], rb.astype(np.float64)          # double precision: h nearly cancels what this makes
         slope = np.dot(product, w)[:, None] * (wide * wide) / width         # h (x - m), added up over each row
         np.multiply(centred, slope.astype(x.dtype), out=product if mean is None else centred)
-        h = gb if weight is None else np.multiply(gb, weight, out=out)
-        np.subtract(h, product if mean is None else centred, out=out)
+        np.copyto(out, gb)
+        if weight is not None:
+            out *= weight                                                   # h
+        out -= product if mean is None else centred
         if mean is not None:
             out -= np.dot(gb, w)[:, None] / width
         out *= rb
 
-    in_blocks(work, rows, width, 4)
+    in_blocks(work, rows, width)
     return dx, *(d if d is None else np.add.reduce(d, 0, np.float64).astype(x.dtype) for d in (dw, db))
