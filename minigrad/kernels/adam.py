@@ -37,7 +37,7 @@ def adam_step(g: np.ndarray | Rows | Scaled, p: np.ndarray, m: np.ndarray, v: np
     def work(start: int, stop: int) -> None:
         _move(gradient(start, stop), *(a.part(start * width, stop * width) for a in flat), **settings)
 
-    in_blocks(work, rows, width)
+    in_blocks(work, rows, width, blocks=2)
     for a, moved in zip(arrays, plain, strict=True):
         if moved is not a:
             a[...] = moved.reshape(a.shape)

@@ -20,8 +20,8 @@ from ..host import get_num_threads
 from ..modes import Quiet
 from . import blas
 
-BLOCK = 1 << 17            # elements, at most: a few such arrays of float32 fit in a second-level cache. Of half as much
-                           # two threads do no more than one, for after each pass both want the interpreter's lock
+BLOCK = 1 << 17            # elements, at most: a few such arrays of float32 fit in a second-level cache. Half as many
+                           # take two threads as long as one, for after each pass both want the interpreter's lock
 PASSES = 8                 # of NumPy's loops over each element, if nobody says otherwise
 ALONE = 4 * BLOCK          # elements times passes: less is done by the caller, before another thread would wake up
 WORTH_WHILE = 1 << 21      # multiplications: fewer are done before another thread would wake up, too

@@ -163,7 +163,7 @@ class Optimizer:
                             size += p.array.size
                         if p._counter is not None:
                             p._counter[0] += 1
-            each(lambda move: move(), _joined(moves), size)
+            each(lambda move: move(), _joined(moves), size, passes=2)        # many short ones would but wait for a lock
         return loss
 
     def update(self, p: Tensor, g: np.ndarray, group: dict[str, Any]) -> Callable[[], None] | None:
