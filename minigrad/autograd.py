@@ -16,7 +16,7 @@ import numpy as np
 from .anomaly import detect_anomaly, inspect_gradient, is_anomaly_enabled, set_detect_anomaly
 from .graph import Node, Tensor, Variable, new_tensor
 from .hooks import observed, run_hooks
-from .kernels.blocks import Aside, finished
+from .kernels.blocks import Aside, Side, finished
 from .kernels.late import Rows
 from .leaves import ALONE, accumulate_gradient, looked_at, owns_memory, references
 from .modes import (
@@ -47,17 +47,17 @@ def walk(roots: Sequence, gradients: Sequence, retain_graph: bool, create_graph:
     g = gi = None
     former, mode.grad = mode.grad, create_graph
     try:
-        with Quiet():
+        with Quiet(), Side() as side:
             for node in order:
                 if node not in pending or not wanted(node):
                     continue
                 g, leaf = pending.pop(node), isinstance(node, Variable)
                 ordinary = leaf and accumulate and targets is None
-                calls_back = node.hooks or node.post_hooks if leaf else node.calls_back()
-                if calls_back:
-                    _settle(pending, later)
+                if _may_write(node) if leaf else node.calls_back():
+                    side.wait()                 # for products that read what may be written now
+                    _accumulate_all(later)
                 elif ordinary and isinstance(g, Aside):
-                    later.append((node, g))
+                    later.append((node, g))     # it is still on its way, and all that is left to do is to accumulate it
                     continue
                 g = finished(g)
                 if isinstance(g, Rows) and not ordinary:
@@ -89,7 +89,7 @@ def walk(roots: Sequence, gradients: Sequence, retain_graph: bool, create_graph:
                     node.release()
     finally:
         mode.grad = former
-        _settle({}, later)
+        _accumulate_all(later)
     return found
 
 
@@ -97,13 +97,16 @@ def _everything(edge) -> bool:
     return True
 
 
-def _settle(pending: dict, later: list) -> None:
-    """Wait for all gradients that are made on the side (kernels/blocks.py), and accumulate those whose leaf's turn has
-    come: at the end, and before code of the user's runs, which may look at them, or write to what they are made of."""
+def _may_write(leaf: Tensor) -> bool:
+    """Whether, when its turn comes, something may be written that is there already: a former gradient, or, by hooks,
+    anything."""
+    return leaf._grad is not None or bool(leaf.hooks or leaf.post_hooks)
+
+
+def _accumulate_all(later: list) -> None:
+    """The gradients that were made on the side (Side in kernels/blocks.py) while their leaves' turn went by: at the
+    end, and before code of the user's runs, which may look at them."""
     with Quiet():
-        for edge, g in pending.items():
-            pending[edge] = finished(g)
-        g = None
         while later:
             leaf, g = later.pop(0)
             g = g.result()

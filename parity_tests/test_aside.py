@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import queue
 import threading
+import time
 import weakref
+from contextlib import nullcontext
 from functools import partial
 from types import SimpleNamespace
 
@@ -17,7 +19,7 @@ from hypothesis import strategies as st
 
 import minigrad
 from minigrad.kernels import blas, blocks, linear, memory
-from minigrad.kernels.blocks import Aside, aside
+from minigrad.kernels.blocks import Aside, Side, aside
 
 pytestmark = pytest.mark.skipif(blas._functions() is None, reason="NumPy's BLAS here is not OpenBLAS: products on the "
                                                                   "side would each use all of its threads")
@@ -31,11 +33,9 @@ def how(request):
         patch.setattr(blocks, "WORTH_WHILE", 0)
         if request.param == "when asked":
             patch.setattr(blocks, "_pool", lambda: SimpleNamespace(jobs=late, run=lambda job, helpers: job.lead()))
+            patch.setattr(Aside, "wait", lambda self: self.done or self.help())
         minigrad.set_num_threads(2)
         yield request.param
-        while not late.empty():
-            late.get().help()
-        blocks.each(lambda i: None, range(2), blocks.ALONE)                  # whatever came before has been done
         assert blas._inside == 0 and blas._functions()[0]() == 2
         minigrad.set_num_threads(former)
 
@@ -140,22 +140,21 @@ def test_the_walk_does_not_wait(how, monkeypatch):
     entered, go, kept = threading.Event(), threading.Event(), Aside.help
 
     def slow(self):
-        if threading.current_thread().name == "minigrad":
-            entered.set()
-            assert go.wait(20)
+        entered.set()
+        assert go.wait(20)
         kept(self)
     monkeypatch.setattr(Aside, "help", slow)
     x, w, v, middle, out = _two_layers()
     seen = []
     middle.retain_grad()
-    settled = minigrad.autograd._settle
+    waited = Side.wait
 
-    def settle(pending, later):
+    def wait(self):
         assert entered.wait(20)
-        seen.append(len(later))
+        seen.append(len(self.running))
         go.set()
-        settled(pending, later)
-    monkeypatch.setattr(minigrad.autograd, "_settle", settle)
+        waited(self)
+    monkeypatch.setattr(Side, "wait", wait)
     out.sum().backward()
     assert seen == [2] and w.grad is not None and v.grad is not None
 
@@ -226,15 +225,93 @@ def test_threads_may_walk_at_once(how):
     assert not errors
 
 
-@pytest.mark.parametrize("threads, size", [(1, 0), (3, 0), (2, -1)])
-def test_otherwise_it_is_done_at_once(monkeypatch, threads, size):
-    """By one thread there is nobody else, with three BLAS does better, and little is not worth while."""
+@pytest.mark.parametrize("threads, size, inside", [(1, 0, True), (3, 0, True), (2, -1, True), (2, 0, False)])
+def test_otherwise_it_is_done_at_once(monkeypatch, threads, size, inside):
+    """By one thread there is nobody else, with three BLAS does better, little is not worth while, and outside of a walk
+    nobody waits."""
     monkeypatch.setattr(blocks, "WORTH_WHILE", 0)
     former, out, by = minigrad.get_num_threads(), np.zeros(1), []
     minigrad.set_num_threads(threads)
-    assert aside(lambda: by.append(threading.current_thread()), out, size) is out
+    with Side() if inside else nullcontext():
+        assert aside(lambda: by.append(threading.current_thread()), out, size) is out
     assert by == [threading.current_thread()]
     minigrad.set_num_threads(former)
+
+
+def _gradient_as_operand(engine, form: str) -> np.ndarray:
+    F, rng = engine.nn.functional, np.random.default_rng(0)
+    b, v = (engine.tensor(rng.standard_normal((6, 6)), requires_grad=True) for _ in range(2))
+    (b * b).sum().backward()
+    if form == "itself":
+        y = (b * 3).sum()
+        (F.linear(b.grad, v).sum() + y).backward()
+    elif form == "detached":
+        (b * 0.9 - F.linear(b.grad.detach(), v)).sum().backward()
+    elif form == "the walk's first":
+        F.linear(b, v).backward(b.grad)
+    else:                                                          # which is refused, once it has changed
+        loss = F.linear(b.grad, v).sum() + F.linear(b.detach() + 1, b).sum()
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            loss.backward()
+        return b.grad.numpy()
+    return v.grad.numpy()
+
+
+@pytest.mark.parametrize("form", ["itself", "detached", "the walk's first", "changed"])
+def test_a_gradient_that_is_written_may_be_an_operand(how, form):
+    """`.grad` is added to in place, and a product that is still to be made may read it."""
+    ours, theirs = (_gradient_as_operand(e, form) for e in (minigrad, torch))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+
+
+def test_passes_do_not_differ(how, monkeypatch):
+    """Products of such sizes end in other bits if two threads make them; which depends on nothing that takes time."""
+    rng, kept = np.random.default_rng(0), Aside.help
+
+    def slow(self):
+        time.sleep(rng.choice([0, 0.002]))
+        kept(self)
+    monkeypatch.setattr(Aside, "help", slow)
+    weights = [minigrad.tensor(rng.standard_normal((n, 490 - n)), requires_grad=True) for n in (390, 100) * 3]
+    x, seen = minigrad.tensor(rng.standard_normal((200, 100)), requires_grad=True), set()
+    for _ in range(6):
+        y = x
+        for t in [x, *weights]:
+            t.grad = None
+        for w in weights:
+            y = minigrad.tanh(minigrad.nn.functional.linear(y, w))
+        y.sum().backward()
+        seen.add(b"".join(t.grad.numpy().tobytes() for t in [x, *weights]))
+    assert len(seen) == 1
+
+
+def test_few_are_on_their_way_at_once(how, monkeypatch):
+    """What they read would take memory."""
+    most, put = [], Side.put
+    monkeypatch.setattr(Side, "put", lambda self, *of: (put(self, *of), most.append(len(self.running)))[0])
+    rng = np.random.default_rng(0)
+    x = minigrad.tensor(rng.standard_normal((8, 8)))
+    weights = [minigrad.tensor(rng.standard_normal((8, 8)), requires_grad=True) for _ in range(12)]
+    sum(minigrad.nn.functional.linear(x, w).sin().sum() for w in weights).backward()
+    assert len(most) == 12 and max(most) == blocks.AT_ONCE
+
+
+def test_after_an_error_nothing_is_running(how):
+    """And whoever sets the number of threads then is not overruled by what was left."""
+    def fail(g):
+        raise ValueError("stop")
+    x, w, v, middle, out = _two_layers()
+    early = v * 1
+    loss = minigrad.nn.functional.linear(minigrad.sin(middle), early).sum()
+    middle.register_hook(fail)
+    with pytest.raises(ValueError, match="stop"):
+        loss.backward()
+    assert blas._inside == 0
+    with blas.single_threaded():
+        minigrad.set_num_threads(1)
+        minigrad.set_num_threads(2)
+        assert blas._functions()[0]() == 1
+    assert blas._functions()[0]() == 2
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")

@@ -51,46 +51,56 @@ def _functions() -> tuple[Callable, Callable] | None:
     return (get, set_) if get and set_ else None
 
 
-def set_threads(number: int) -> None:
-    functions = _functions()
-    if functions is not None:
-        functions[1](number)
+def can_be_told() -> bool:
+    return _functions() is not None
 
 
 _lock, _inside, _former = threading.Lock(), 0, 1
 
 
+def set_threads(number: int) -> None:
+    """So many threads, or as soon as nobody is in single_threaded any more."""
+    global _former
+    if (functions := _functions()) is not None:
+        with _lock:
+            if _inside:
+                _former = number
+            else:
+                functions[1](number)
+
+
 @contextmanager
 def single_threaded() -> Iterator[None]:
     """Inside, every thread that multiplies matrices does so alone."""
-    entered = enter_single()
+    enter_single()
     try:
         yield
     finally:
-        if entered:
-            leave_single()
+        leave_single()
 
 
-def enter_single() -> bool:
-    """The same until leave_single, which may be another thread's; whether that could be done."""
+def enter_single() -> None:
+    """The same until leave_single."""
     global _inside, _former
-    if (functions := _functions()) is None:
-        return False
-    get, set_ = functions
-    with _lock:
-        if not _inside:
-            _former = get()
-            set_(1)
-        _inside += 1
-    return True
+    if (functions := _functions()) is not None:
+        get, set_ = functions
+        with _lock:
+            if not _inside:
+                _former = get()
+            _inside += 1                         # first, for after an interrupt here leave_single puts all right
+            if _inside == 1:
+                set_(1)
 
 
 def leave_single() -> None:
     global _inside
-    with _lock:
-        _inside -= 1
-        if not _inside:
-            _functions()[1](_former)
+    if (functions := _functions()) is not None:
+        with _lock:
+            try:
+                if _inside == 1:
+                    functions[1](_former)
+            finally:
+                _inside = max(_inside - 1, 0)    # an interrupt may have come before we entered
 
 
 def _forget_others() -> None:

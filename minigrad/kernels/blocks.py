@@ -25,6 +25,7 @@ BLOCK = 1 << 17            # elements, at most: a few such arrays of float32 fit
 PASSES = 8                 # of NumPy's loops over each element, if nobody says otherwise
 ALONE = 4 * BLOCK          # elements times passes: less is done by the caller, before another thread would wake up
 WORTH_WHILE = 1 << 21      # multiplications: fewer are done before another thread would wake up, too
+AT_ONCE = 3                # products that are put aside: what more of them read would take memory
 
 
 def block_rows(rows: int, width: int = 1, blocks: int = 1) -> int:
@@ -60,13 +61,13 @@ def each(work: Callable, items: Iterable, size: int, passes: int = PASSES) -> No
 # ---- on the side --------------------------------------------------------------------------------------------------
 
 class Aside:
-    """An array that a thread of the pool is filling, or whoever asks for it, if none has begun."""
+    """An array that a thread of the pool is filling, or is about to fill."""
 
-    __slots__ = ("begun", "ended", "error", "out", "work")
+    __slots__ = ("done", "ended", "error", "out", "process", "work")
 
     def __init__(self, work: Callable[[], object], out: np.ndarray):
         self.work, self.out, self.error = work, out, None
-        self.begun, self.ended = threading.Lock(), threading.Lock()
+        self.process, self.done, self.ended = os.getpid(), False, threading.Lock()
         self.ended.acquire()
 
     @property
@@ -78,41 +79,92 @@ class Aside:
         return self.out.dtype
 
     def help(self) -> None:
-        if not self.begun.acquire(blocking=False):
-            return
         try:
             self.work()
         except BaseException as error:           # whoever asks for the array raises it
             self.error = error
         finally:
             self.work = None                     # and what it holds: the array shall be its receiver's alone
-            blas.leave_single()
+            self.done = True
             self.ended.release()
+
+    def wait(self) -> None:
+        """An interrupt may come at any moment: then whoever catches it waits again."""
+        if not self.done and self.process != os.getpid():                    # that thread is the parent's
+            self.help()
+        if not self.done:
+            self.ended.acquire()
 
     def result(self) -> np.ndarray:
         """The array, which it gives away: to be asked for once."""
-        self.help()
-        self.ended.acquire()
+        self.wait()
         if self.error is not None:
             raise self.error
         out, self.out = self.out, None
         return out
 
 
-def aside(work: Callable[[], object], out: np.ndarray, size: int) -> np.ndarray | Aside:
-    """`out`, once work() has filled it: that is mostly one product of matrices, of `size` multiplications. If there is
-    a thread to do it, it is done on the side, while the caller goes on; until then nobody may write to what it reads.
+class Side:
+    """Inside of it, this thread may put work aside: products of matrices, while it goes on with something else. Nobody
+    may write to what they read before `wait` has returned, as it has at the end.
 
     Two products at once, by one thread each, take no longer than one after the other by both, and whatever else there
     is to do fills the time that threads would wait for each other. With more threads than two some would have nothing
-    to do: there BLAS shares each product among all."""
-    pool = _pool() if size >= WORTH_WHILE and get_num_threads() == 2 else None
-    if pool is None or not blas.enter_single():
+    to do: there BLAS shares each product among all.
+
+    BLAS multiplies with one thread from the first work that is put aside to the next `wait`, not just as long as that
+    takes: the last bits of a product may depend on the number of threads, and must not depend on who is faster."""
+
+    def __init__(self):
+        self.running, self.single, self.former = [], False, None
+
+    def __enter__(self) -> Side:
+        self.former, _here.side = _here.side, self
+        return self
+
+    def __exit__(self, *exc) -> None:
+        try:
+            self.wait()
+        finally:
+            _here.side = self.former
+
+    def put(self, work: Callable[[], object], out: np.ndarray) -> Aside:
+        task, pool = Aside(work, out), _pool()
+        if not self.single:
+            self.single = True
+            blas.enter_single()
+        self.running.append(task)
+        pool.jobs.put(task)
+        if len(self.running) > AT_ONCE:
+            self.running[0].wait()
+            del self.running[0]
+        return task
+
+    def wait(self) -> None:
+        try:
+            for task in self.running:
+                task.wait()
+        finally:
+            self.running.clear()
+            if self.single:
+                self.single = False
+                blas.leave_single()
+
+
+class _Here(threading.local):
+    side: Side | None = None
+
+
+_here = _Here()
+
+
+def aside(work: Callable[[], object], out: np.ndarray, size: int) -> np.ndarray | Aside:
+    """`out`, once work() has filled it: a product of matrices, of `size` multiplications. It is put aside if that is
+    worth while, and somebody is there who waits for it."""
+    if _here.side is None or size < WORTH_WHILE or get_num_threads() != 2 or not blas.can_be_told():
         work()
         return out
-    task = Aside(work, out)
-    pool.jobs.put(task)
-    return task
+    return _here.side.put(work, out)
 
 
 def finished(x):
