@@ -7,8 +7,8 @@ What is added up over rows or columns are products of a matrix with a vector, BL
 let go of the interpreter's lock where a result has less than 500 elements. RMS normalisation is the same without the
 mean, and without b. Kept for backward are r and m.
 
-Centred rows are copied to where their result shall be, and changed there: NumPy takes longer to subtract a column, or to
-multiply by a row, if it writes the result to memory that is not in the cache yet.
+Centred rows are copied to where their result shall be, and changed there: NumPy takes longer to subtract a column, or
+to multiply by a row, if it writes the result to memory that is not in the cache yet.
 """
 
 from __future__ import annotations
