@@ -14,8 +14,8 @@ from .modes import enable_grad, inference_mode, is_grad_enabled, is_inference_mo
 from .size import Size
 from .creation import (
     arange, as_tensor, asarray, channels_last, channels_last_3d, contiguous_format, device, empty, empty_like, eye,
-    from_numpy, full, full_like, layout, linspace, logspace, memory_format, ones, ones_like, preserve_format,
-    scalar_tensor, strided, tensor, tril_indices, triu_indices, zeros, zeros_like,
+    from_dlpack, from_numpy, full, full_like, layout, linspace, logspace, memory_format, ones, ones_like,
+    preserve_format, scalar_tensor, strided, tensor, tril_indices, triu_indices, zeros, zeros_like,
 )
 from .generator import Generator
 from .random import (

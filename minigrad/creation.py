@@ -448,6 +448,11 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
     return wrap(array)
 
 
+def from_dlpack(ext_tensor, *, device=None, copy: bool | None = None) -> Tensor:
+    """A tensor that shares the memory of another library's."""
+    return from_numpy(np.from_dlpack(ext_tensor, **{} if copy is None else {"copy": copy}))
+
+
 def _check_array(array: np.ndarray) -> np.ndarray:
     """What torch asks of an array's layout."""
     if not array.dtype.isnative:

@@ -303,7 +303,7 @@ def _saved(t: Tensor, edge: Node | Variable | int | None) -> tuple:
         raise RuntimeError("Inference tensors cannot be saved for backward. To work around you can make a clone to get "
                            "a normal tensor and use it in autograd.")
     if mode.pack is not None:
-        value, unpack, version = mode.pack(value), mode.unpack, version if mode.watched else [0]
+        value, unpack, version = mode.pack(t), mode.unpack, version if mode.watched else [0]
     elif edge is t or edge is None and t.is_leaf:
         value = t                                # a leaf comes back as itself
     return value, edge, version, version[0], unpack

@@ -303,12 +303,17 @@ def record(node_class: type[Node], out: Tensor, args: Sequence, raw: list, first
             versions.append((i, version, version[0], None))
     node.saved, node.versions = saved, versions
     if mode.pack is not None:
-        pack_saved(node)
+        pack_saved(node, args)
 
 
-def pack_saved(node: Node) -> None:
-    """Put what the node saved through the pack hook. What a hook of the user's keeps is a value of its own, which
-    later writes to the tensor do not invalidate."""
+def pack_saved(node: Node, args: Sequence = ()) -> None:
+    """Put what the node saved through the pack hook: the op's arguments themselves, if they are given. What a hook of
+    the user's keeps is a value of its own, which later writes to the tensor do not invalidate."""
+    edges = {entry[5]: entry[2] for entry in node.inputs} | {len(node.saved) - 1: node}
     for k, (i, version, seen, _) in enumerate(node.versions):
-        node.saved[i] = mode.pack(node.saved[i])
+        t = args[i] if i < len(args) else edges.get(i)
+        if not isinstance(t, Variable) or t.array is not node.saved[i]:
+            t = tensor_with_edge(node.saved[i], edges.get(i))
+            t._counter = version
+        node.saved[i] = mode.pack(t)
         node.versions[k] = (i, version, seen, mode.unpack) if mode.watched else (i, [0], 0, mode.unpack)

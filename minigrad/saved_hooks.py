@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .graph import Node, Tensor, Variable, new_tensor
+from .graph import Node, Tensor, Variable
 from .modes import Settings, mode
 
 __all__ = ["Node", "disable_saved_tensors_hooks", "save_on_cpu", "saved_tensors_hooks"]
@@ -23,9 +23,16 @@ class saved_tensors_hooks(Settings):
                                 f"{type(t).__name__}")
             return t.array
 
-        def pack(array: np.ndarray):
+        def pack(t: Tensor):
+            version = t._counter[0]
             with Settings(pack=None, grad=False):
-                return pack_hook(new_tensor(array))
+                packed = pack_hook(t)
+            if t._counter[0] != version:
+                raise RuntimeError(
+                    "A saved tensor pack hook is modifying its input in place. Tensors provided as input to pack hook "
+                    "cannot be modified by in-place operations as this can lead to unexpected side-effects. Please "
+                    "open an issue if you need to perform in-place operations on the input to a pack hook.")
+            return packed
 
         super().__init__(pack=pack, unpack=unpack, watched=False)
 

@@ -388,6 +388,38 @@ def test_saved_tensors_hooks(T):
     return results, attempt(refused)
 
 
+@same
+def test_pack_hooks_are_given_what_the_op_was_given(T):
+    x, w, seen = leaf(T, 3), T.nn.Parameter(T.ones(3, dtype=T.float64)), []
+    y, constant = x * 2, T.ones(3, dtype=T.float64)
+    known = {"x": x, "w": w, "y": y, "constant": constant}
+
+    def pack(t):
+        name = next((n for n, other in known.items() if other is t), None)
+        seen.append((name, type(t).__name__, t.requires_grad, t.is_leaf, t.grad_fn and t.grad_fn.name(), t.tolist(),
+                     T.is_grad_enabled()))
+        return t
+
+    F = make(T, lambda ctx, x, y: (ctx.save_for_backward(x, y), x * y)[1],
+             lambda ctx, g: tuple(g * t for t in ctx.saved_tensors))
+    with T.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+        y * y, w * y, constant * y, y.exp(), y[1:].square(), F.apply(x, y)
+        y.clone().mul_(w), w.detach() * x
+    return seen
+
+
+@same
+def test_pack_hooks_may_not_write(T):
+    x = leaf(T, 3)
+    y = x * 2
+    F = make(T, lambda ctx, x: (ctx.save_for_backward(x), x**2)[1], lambda ctx, g: g * 2 * ctx.saved_tensors[0])
+
+    def within(op):
+        with T.autograd.graph.saved_tensors_hooks(lambda t: t.mul_(2), lambda t: t):
+            op()
+    return [attempt(lambda op=op: within(op)) for op in (lambda: y * y, lambda: y.exp(), lambda: F.apply(y))]
+
+
 @given(st.sampled_from(["mul_", "pow_", "exp_", "tanh_", "div_", "addcmul_"]), st.booleans())
 def test_hooks_see_what_in_place_ops_save(name, view):
     """What an in-place op saves is handed to the hooks before it is overwritten, or is a copy."""

@@ -62,6 +62,33 @@ def test_functions_of_tensors(function: Callable) -> None:
         agree(function, t)
 
 
+@pytest.mark.parametrize("recording", [False, True])
+@pytest.mark.parametrize("convert", [
+    lambda t: t.numpy(), lambda t: t.numpy(force=True), np.asarray, np.array, np.from_dlpack, lambda t: t.tolist(),
+    lambda t: (t * 2).numpy(), np.sin], ids=range(8))
+def test_arrays_of_what_wants_a_gradient(convert: Callable, recording: bool) -> None:
+    theirs = torch.tensor([1.0, 2.0], requires_grad=True)
+    ours = minigrad.tensor([1.0, 2.0], requires_grad=True)
+    with torch.set_grad_enabled(recording), minigrad.set_grad_enabled(recording):
+        expected, actual = outcome(convert, theirs), outcome(convert, ours)
+    assert type(actual).__name__ == type(expected).__name__ and str(actual) == str(expected)
+
+
+@given(st.sampled_from([torch.float32, torch.float64, torch.int64, torch.uint8, torch.bool, torch.float16]),
+       st.sampled_from([(), (3,), (2, 3), (0, 2)]), st.booleans())
+def test_dlpack_shares_memory(dtype: torch.dtype, shape: tuple, transposed: bool) -> None:
+    t = torch.arange(6).reshape(-1)[:int(np.prod(shape))].reshape(shape).to(dtype)
+    t = t.T if transposed and t.ndim == 2 else t
+    u = minigrad.from_dlpack(t)
+    for v in (torch.from_dlpack(u), minigrad.from_dlpack(u), minigrad.from_dlpack(np.from_dlpack(u))):
+        assert str(v.dtype) == str(dtype) and v.tolist() == t.tolist() and v.shape == t.shape
+        if t.numel():
+            assert v.stride() == t.stride() and v.data_ptr() == t.data_ptr()
+            v.fill_(1)
+            assert t.eq(1).all()
+    assert minigrad.from_dlpack(u, copy=True).data_ptr() != u.data_ptr() or not t.numel()
+
+
 @pytest.mark.parametrize("copied", [copy.deepcopy, copy.copy], ids=lambda f: f.__name__)
 def test_copies(copied: Callable) -> None:
     """What shared memory goes on sharing it, at the same places; deepcopy leaves the originals alone."""

@@ -12,6 +12,7 @@ import numpy as np
 from .. import creation, dtypes
 from ..graph import Variable
 from ..kernels.layout import owner
+from ..modes import mode
 from ..ops.promotion import cast
 from ..ops.shape import address, clone
 
@@ -96,7 +97,7 @@ class Methods:
 
     def numpy(self, *, force: bool = False) -> np.ndarray:
         """The array itself, sharing its memory."""
-        if self.requires_grad and not force:
+        if self.requires_grad and mode.grad and not force:
             raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
         return self.array
 
@@ -107,6 +108,14 @@ class Methods:
         if copy is False:
             raise ValueError(f"unable to avoid a copy: the tensor holds {array.dtype}, not {np.dtype(dtype)}")
         return array.astype(dtype)
+
+    def __dlpack__(self, **how):
+        if self.requires_grad:
+            raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
+        return self.array.__dlpack__(**how)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.array.__dlpack_device__()
 
     def __array_wrap__(self, array: np.ndarray, context=None, return_scalar: bool = False) -> Tensor:
         """What NumPy's own functions make of tensors is a tensor: np.sin(t), np.add(t, u). Booleans come out as

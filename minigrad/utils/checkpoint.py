@@ -32,8 +32,8 @@ class _Frame:
         self.state = random.get_rng_state() if preserve_rng_state else None
         self.shapes, self.values = [], {}
 
-    def pack(self, array: np.ndarray) -> int:
-        self.shapes.append((array.shape, array.dtype))
+    def pack(self, t: Tensor) -> int:
+        self.shapes.append((t.array.shape, t.array.dtype))
         return len(self.shapes) - 1
 
     def unpack(self, number: int) -> np.ndarray:
@@ -44,9 +44,9 @@ class _Frame:
     def recompute(self) -> list[np.ndarray]:
         arrays = []
 
-        def collect(array):
-            arrays.append(array)
-            return array
+        def collect(t):
+            arrays.append(t.array)
+            return t.array
 
         args, kwargs = [a.again() for a in self.args], {k: a.again() for k, a in self.kwargs.items()}
         with random.fork_rng(enabled=self.state is not None), self.context, \
@@ -78,7 +78,7 @@ class _Argument:
             self.seen = self.version and self.version[0]
             self.value, self.unpack = value.array, _same
             if mode.pack is not None:
-                self.value, self.unpack = mode.pack(value.array), mode.unpack
+                self.value, self.unpack = mode.pack(value), mode.unpack
 
     def again(self):
         if self.unpack is None:
