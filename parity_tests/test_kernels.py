@@ -629,7 +629,7 @@ def test_blas_follows(threads):
     for number in (1, 2):
         threads(number)
         assert get() == number
-        with blas.single_threaded(), blas.single_threaded():
+        with blas.SingleThreaded(), blas.SingleThreaded():
             assert get() == 1
         assert get() == number
 

@@ -286,7 +286,7 @@ def _over_heads(work: Callable, q: np.ndarray, k: np.ndarray) -> None:
     group = max(min(2 * BLOCK // (min(T, _rows(S)) * S), -(-B * H // get_num_threads())), 1)
     heads, batches = min(group, H), max(group // H, 1)
     items = [(slice(b, b + batches), slice(h, h + heads)) for b in range(0, B, batches) for h in range(0, H, heads)]
-    with blas.single_threaded():                     # products this small are not worth two of its threads
+    with blas.SingleThreaded():                     # products this small are not worth two of its threads
         each(work, items, B * H * T * S)
 
 

@@ -11,8 +11,7 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -55,11 +54,11 @@ def can_be_told() -> bool:
     return _functions() is not None
 
 
-_lock, _inside, _former = threading.Lock(), 0, 1
+_lock, _inside, _former = threading.RLock(), set(), 1
 
 
 def set_threads(number: int) -> None:
-    """So many threads, or as soon as nobody is in single_threaded any more."""
+    """So many threads, or as soon as nobody multiplies with a single one any more."""
     global _former
     if (functions := _functions()) is not None:
         with _lock:
@@ -69,46 +68,43 @@ def set_threads(number: int) -> None:
                 functions[1](number)
 
 
-@contextmanager
-def single_threaded() -> Iterator[None]:
-    """Inside, every thread that multiplies matrices does so alone."""
-    enter_single()
-    try:
-        yield
-    finally:
-        leave_single()
+class SingleThreaded:
+    """From its start to its end, every thread that multiplies matrices does so alone. It may be ended more than once,
+    and ends with this object at the latest: an interrupt may come before whoever was about to end it has."""
 
-
-def enter_single() -> None:
-    """The same until leave_single."""
-    global _inside, _former
-    if (functions := _functions()) is not None:
-        get, set_ = functions
-        with _lock:
-            if not _inside:
-                _former = get()
-            _inside += 1                         # first, for after an interrupt here leave_single puts all right
-            if _inside == 1:
+    def start(self) -> None:
+        global _former
+        if (functions := _functions()) is not None:
+            get, set_ = functions
+            with _lock:
+                if not _inside:
+                    _former = get()
+                _inside.add(id(self))
                 set_(1)
 
+    def end(self) -> None:
+        if id(self) in _inside:
+            with _lock:
+                if len(_inside) == 1:
+                    _functions()[1](_former)
+                _inside.discard(id(self))
 
-def leave_single() -> None:
-    global _inside
-    if (functions := _functions()) is not None:
-        with _lock:
-            try:
-                if _inside == 1:
-                    functions[1](_former)
-            finally:
-                _inside = max(_inside - 1, 0)    # an interrupt may have come before we entered
+    def __enter__(self) -> None:
+        self.start()
+
+    def __exit__(self, *exc) -> None:
+        self.end()
+
+    def __del__(self) -> None:
+        self.end()
 
 
 def _forget_others() -> None:
     """In a child: its parent's other threads, which may have been inside, are not there."""
-    global _lock, _inside
-    _lock = threading.Lock()
+    global _lock
+    _lock = threading.RLock()
     if _inside:
-        _inside = 0
+        _inside.clear()
         _functions()[1](_former)
 
 

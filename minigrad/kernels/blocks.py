@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections.abc import Callable, Iterable
 from queue import SimpleQueue
 
@@ -61,13 +62,13 @@ def each(work: Callable, items: Iterable, size: int, passes: int = PASSES) -> No
 # ---- on the side --------------------------------------------------------------------------------------------------
 
 class Aside:
-    """An array that a thread of the pool is filling, or is about to fill."""
+    """An array that is filled by a thread of the pool, or by whoever waits for it, if that comes first."""
 
-    __slots__ = ("done", "ended", "error", "out", "process", "work")
+    __slots__ = ("done", "ended", "error", "out", "process", "taken", "work")
 
     def __init__(self, work: Callable[[], object], out: np.ndarray):
         self.work, self.out, self.error = work, out, None
-        self.process, self.done, self.ended = os.getpid(), False, threading.Lock()
+        self.process, self.done, self.ended, self.taken = os.getpid(), False, threading.Lock(), threading.RLock()
         self.ended.acquire()
 
     @property
@@ -79,6 +80,12 @@ class Aside:
         return self.out.dtype
 
     def help(self) -> None:
+        """Fill it, unless another thread does. An interrupt may come at any moment: then whoever catches it waits
+        again, which is why a thread may take what it has taken."""
+        if self.taken.acquire(blocking=False) and not self.done:
+            self.fill()
+
+    def fill(self) -> None:
         try:
             self.work()
         except BaseException as error:           # whoever asks for the array raises it
@@ -89,9 +96,9 @@ class Aside:
             self.ended.release()
 
     def wait(self) -> None:
-        """An interrupt may come at any moment: then whoever catches it waits again."""
-        if not self.done and self.process != os.getpid():                    # that thread is the parent's
-            self.help()
+        if self.process != os.getpid() and self.work is not None:            # who took it was the parent's thread
+            self.fill()
+        self.help()
         if not self.done:
             self.ended.acquire()
 
@@ -116,10 +123,10 @@ class Side:
     takes: the last bits of a product may depend on the number of threads, and must not depend on who is faster."""
 
     def __init__(self):
-        self.running, self.single, self.former = [], False, None
+        self.running, self.single, self.former = [], blas.SingleThreaded(), None
 
     def __enter__(self) -> Side:
-        self.former, _here.side = _here.side, self
+        self.former, _here.side = _here.side, weakref.ref(self)
         return self
 
     def __exit__(self, *exc) -> None:
@@ -130,9 +137,8 @@ class Side:
 
     def put(self, work: Callable[[], object], out: np.ndarray) -> Aside:
         task, pool = Aside(work, out), _pool()
-        if not self.single:
-            self.single = True
-            blas.enter_single()
+        if not self.running:
+            self.single.start()
         self.running.append(task)
         pool.jobs.put(task)
         if len(self.running) > AT_ONCE:
@@ -146,13 +152,11 @@ class Side:
                 task.wait()
         finally:
             self.running.clear()
-            if self.single:
-                self.single = False
-                blas.leave_single()
+            self.single.end()
 
 
 class _Here(threading.local):
-    side: Side | None = None
+    side: Callable[[], Side | None] = staticmethod(lambda: None)      # which after an interrupt lives no longer
 
 
 _here = _Here()
@@ -161,10 +165,11 @@ _here = _Here()
 def aside(work: Callable[[], object], out: np.ndarray, size: int) -> np.ndarray | Aside:
     """`out`, once work() has filled it: a product of matrices, of `size` multiplications. It is put aside if that is
     worth while, and somebody is there who waits for it."""
-    if _here.side is None or size < WORTH_WHILE or get_num_threads() != 2 or not blas.can_be_told():
+    side = _here.side()
+    if side is None or size < WORTH_WHILE or get_num_threads() != 2 or not blas.can_be_told():
         work()
         return out
-    return _here.side.put(work, out)
+    return side.put(work, out)
 
 
 def finished(x):
@@ -224,7 +229,7 @@ class _Pool:
             threading.Thread(target=_serve, args=(self.jobs,), name="minigrad", daemon=True).start()
 
     def run(self, job: _Job, helpers: int) -> None:
-        with blas.single_threaded():             # else each of our threads would wait for BLAS's
+        with blas.SingleThreaded():             # else each of our threads would wait for BLAS's
             for _ in range(min(helpers, self.size)):
                 self.jobs.put(job)
             job.lead()
