@@ -6,6 +6,7 @@ class of what it raises) and the state of the default generator afterwards must 
 
 from __future__ import annotations
 
+import multiprocessing
 import threading
 import time
 import warnings
@@ -29,7 +30,17 @@ from minigrad.utils.data import DataLoader, Dataset, IterableDataset, get_worker
 
 Point = namedtuple("Point", "x y")
 
-# torch's workers are processes: some 0.1 s an example.
+@pytest.fixture(scope="module", autouse=True)
+def forking() -> Iterator[None]:
+    """torch's workers are processes, which are given a test's local classes. From Python 3.14 on, they are not forks
+    unless they are asked to be."""
+    former = multiprocessing.get_start_method()
+    multiprocessing.set_start_method("fork", force=True)
+    yield
+    multiprocessing.set_start_method(former, force=True)
+
+
+# Each takes some 0.1 s an example.
 forks = settings(max_examples=max(10, settings.default.max_examples // 5))
 
 

@@ -606,8 +606,8 @@ def test_blas_lets_go_of_the_processors(how, variable, expected):
     """Once there is an optimizer, its threads sleep between products: unless the user or another thread objects."""
     given = {"OPENBLAS_NUM_THREADS": "2"} | ({"OPENBLAS_THREAD_TIMEOUT": variable} if variable else {})
     kept = {k: v for k, v in os.environ.items() if k != "OPENBLAS_THREAD_TIMEOUT"}
-    done = subprocess.run([sys.executable, "-c", AFTER_A_PRODUCT, how], env=kept | given, capture_output=True,
-                          text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-W", "ignore:This process:DeprecationWarning", "-c", AFTER_A_PRODUCT, how],
+                          env=kept | given, capture_output=True, text=True, timeout=60)
     assert (done.stdout.strip(), done.stderr, done.returncode) == (expected, "", 0)
 
 
