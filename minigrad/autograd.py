@@ -40,28 +40,28 @@ def walk(roots: Sequence, gradients: Sequence, retain_graph: bool, create_graph:
     order = _order(roots)
     needed = None if targets is None else _leading_to(targets, order)
     wanted = _everything if needed is None else needed.__contains__
-    pending, found, later, suspect = {}, {}, [], None
+    pending, found, side, later, suspect = {}, {}, [], [], None
     for root, g in zip(roots, gradients, strict=True):
         pending[root] = pending[root] + g if root in pending else g
     del gradients
     g = gi = None
-    former, mode.grad = mode.grad, create_graph
+    former, mode.grad, outer, mode.side, anomaly = mode.grad, create_graph, mode.side, side, mode.anomaly
     try:
-        with Quiet(), Side() as side:
+        with Quiet():
             for node in order:
                 if node not in pending or not wanted(node):
                     continue
                 g, leaf = pending.pop(node), isinstance(node, Variable)
-                ordinary = leaf and accumulate and targets is None
-                if _may_write(node) if leaf else node.calls_back():
-                    side.wait()                 # for products that read what may be written now
-                    _accumulate_all(later)
-                elif ordinary and isinstance(g, Aside):
-                    later.append((node, g))     # it is still on its way, and all that is left to do is to accumulate it
-                    continue
-                g = finished(g)
-                if isinstance(g, Rows) and not ordinary:
-                    g = np.asarray(g)
+                if side or type(g) is Rows:
+                    ordinary = leaf and accumulate and targets is None
+                    if _may_write(node) if leaf else node.calls_back():
+                        _accumulate_all(later, side)     # products may read what may be written now
+                    elif ordinary and isinstance(g, Aside):
+                        later.append((node, g))   # it is still on its way, and all that is left is to accumulate it
+                        continue
+                    g = finished(g)
+                    if isinstance(g, Rows) and not ordinary:
+                        g = np.asarray(g)
                 ends = False
                 if targets is not None and node in targets:
                     ends = not (accumulate if leaf else any(map(wanted, node.edges())))
@@ -80,7 +80,7 @@ def walk(roots: Sequence, gradients: Sequence, retain_graph: bool, create_graph:
                 flow = node.gradients if node.extras is None else partial(observed, node)
                 for edge, gi in flow(g, wanted, create_graph):
                     if gi is not None:
-                        if mode.anomaly is not None:
+                        if anomaly is not None:
                             gi = finished(gi)
                             suspect = inspect_gradient(node, gi, suspect)
                         pending[edge] = _sum(pending.pop(edge), gi) if edge in pending else gi
@@ -88,8 +88,9 @@ def walk(roots: Sequence, gradients: Sequence, retain_graph: bool, create_graph:
                 if not retain_graph:
                     node.release()
     finally:
-        mode.grad = former
-        _accumulate_all(later)
+        mode.grad, mode.side = former, outer
+        if side:
+            _accumulate_all(later, side)
     return found
 
 
@@ -103,9 +104,11 @@ def _may_write(leaf: Tensor) -> bool:
     return leaf._grad is not None or bool(leaf.hooks or leaf.post_hooks)
 
 
-def _accumulate_all(later: list) -> None:
-    """The gradients that were made on the side (Side in kernels/blocks.py) while their leaves' turn went by: at the
-    end, and before code of the user's runs, which may look at them."""
+def _accumulate_all(later: list, side: list[Side]) -> None:
+    """Wait for what was put aside (Side in kernels/blocks.py), and accumulate the gradients whose leaves' turn went by
+    meanwhile: at the end, and before code of the user's runs, which may look at them."""
+    for products in side:
+        products.wait()
     with Quiet():
         while later:
             leaf, g = later.pop(0)
@@ -227,12 +230,16 @@ def grad(outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor],
     return tuple(results)
 
 
+_SEQUENCES = (list, tuple)
+
+
 def _start(outputs: Sequence[Tensor], given, create_graph: bool) -> tuple[list, list]:
     """The edges a walk starts from, and their gradients: 1 for a scalar where none is given."""
-    given = tuple(given) if isinstance(given, list | tuple) else (given,)
-    if any(g is not None and not isinstance(g, Variable) for g in given):
-        raise TypeError("gradients can be either Tensors or None, but got "
-                        + ", ".join(type(g).__name__ for g in given if not isinstance(g, Variable)))
+    given = tuple(given) if isinstance(given, _SEQUENCES) else (given,)
+    for g in given:
+        if g is not None and not isinstance(g, Variable):
+            raise TypeError("gradients can be either Tensors or None, but got "
+                            + ", ".join(type(g).__name__ for g in given if not isinstance(g, Variable)))
     if len(given) == 1 and given[0] is None:
         given *= len(outputs)
     if len(given) != len(outputs):

@@ -133,7 +133,10 @@ class Node(Inspectable):
 
     def edges(self) -> list:
         """Its inputs', in the order of their positions: rules may be in another."""
-        return [entry[2] for entry in sorted(self.inputs, key=_POSITION)]
+        inputs = self.inputs
+        if len(inputs) > 2 or len(inputs) == 2 and inputs[0][5] > inputs[1][5]:
+            inputs = sorted(inputs, key=_POSITION)
+        return [entry[2] for entry in inputs]
 
     def gradients(self, g, wanted: Callable, create_graph: bool):
         """Yield (edge, gradient) for the wanted inputs, given the gradient of the result."""

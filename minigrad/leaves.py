@@ -36,14 +36,17 @@ if hasattr(os, "register_at_fork"):
 def accumulate_gradient(leaf: Tensor, g) -> None:
     """leaf.grad += g. The first gradient becomes `.grad` itself if nobody else holds its memory, as in torch."""
     with _adding:
-        former = unseen(leaf)
-        if former is None and isinstance(g, Rows) and g.shape == leaf.array.shape and leaf.array.flags.c_contiguous:
-            leaf._grad = g
+        former = leaf._grad
+        if former is not None:
+            former = unseen(leaf)
+        if former is None and isinstance(g, np.ndarray):
+            ours = references(g) <= ALONE_BELOW and owns_memory(g) and g.strides == leaf.array.strides
+            leaf._grad = new_tensor(g if ours else _copy_like(leaf.array, g))
         elif former is None and isinstance(g, Variable):
             leaf._grad = g.clone()
         elif former is None:
-            ours = references(g) <= ALONE_BELOW and owns_memory(g) and g.strides == leaf.array.strides
-            leaf._grad = new_tensor(g if ours else _copy_like(leaf.array, g))
+            rows = isinstance(g, Rows) and g.shape == leaf.array.shape and leaf.array.flags.c_contiguous
+            leaf._grad = g if rows else new_tensor(_copy_like(leaf.array, g))
         elif isinstance(former, Rows) and isinstance(g, Rows) and former.shape == g.shape == leaf.array.shape:
             leaf._grad = former + g
         else:

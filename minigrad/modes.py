@@ -18,6 +18,7 @@ class _Mode(threading.local):
     watched = True           # whether writes in place to packed values are noticed
     no_packing = None        # the message of disable_saved_tensors_hooks
     init = True              # layers draw their weights
+    side = None              # in a walk: what it has put aside (kernels/blocks.py), in a list of at most one Side
 
 
 mode = _Mode()

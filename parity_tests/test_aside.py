@@ -21,8 +21,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minigrad
-from minigrad.kernels import blas, blocks, linear, memory
-from minigrad.kernels.blocks import Aside, Side, aside
+from minigrad.kernels import blas, blocks, memory, products
+from minigrad.kernels.blocks import Aside, Side
+from minigrad.kernels.products import aside
+from minigrad.modes import Settings
 
 pytestmark = pytest.mark.skipif(blas._functions() is None, reason="NumPy's BLAS here is not OpenBLAS: products on the "
                                                                   "side would each use all of its threads")
@@ -33,7 +35,7 @@ def how(request):
     """Any product is worth while; and either a thread of the pool makes it, or that thread comes too late."""
     former, late = minigrad.get_num_threads(), queue.SimpleQueue()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(blocks, "WORTH_WHILE", 0)
+        patch.setattr(products, "ASIDE", 0)
         if request.param == "when asked":
             patch.setattr(blocks, "_pool", lambda: SimpleNamespace(jobs=late, run=lambda job, helpers: job.lead()))
         minigrad.set_num_threads(2)
@@ -176,7 +178,7 @@ def test_an_error_on_the_side_reaches_the_caller(how, monkeypatch):
     def fail(*args):
         raise MemoryError("no room")
     x, w, v, middle, out = _two_layers()
-    monkeypatch.setattr(linear, "for_blas", fail)
+    monkeypatch.setattr(products, "for_blas", fail)
     with pytest.raises(RuntimeError, match="not enough memory: no room"):
         out.sum().backward()
 
@@ -227,16 +229,16 @@ def test_threads_may_walk_at_once(how):
     assert not errors
 
 
-@pytest.mark.parametrize("threads, size, inside", [(1, 0, True), (3, 0, True), (2, -1, True), (2, 0, False)])
-def test_otherwise_it_is_done_at_once(monkeypatch, threads, size, inside):
-    """By one thread there is nobody else, with three BLAS does better, little is not worth while, and outside of a walk
+@pytest.mark.parametrize("threads, least, inside", [(1, 0, True), (3, 0, True), (2, 28, True), (2, 0, False)])
+def test_otherwise_it_is_done_at_once(monkeypatch, threads, least, inside):
+    """By one thread there is nobody else, with three all share it, little is not worth while, and outside of a walk
     nobody waits."""
-    monkeypatch.setattr(blocks, "WORTH_WHILE", 0)
-    former, out, by = minigrad.get_num_threads(), np.zeros(1), []
+    monkeypatch.setattr(products, "ASIDE", least)
+    former, a, out = minigrad.get_num_threads(), np.arange(9.0).reshape(3, 3), np.zeros((3, 3))
     minigrad.set_num_threads(threads)
-    with Side() if inside else nullcontext():
-        assert aside(lambda: by.append(threading.current_thread()), out, size) is out
-    assert by == [threading.current_thread()]
+    with Settings(side=[]) if inside else nullcontext():
+        assert aside(a, a, out) is out
+        np.testing.assert_array_equal(out, a @ a)
     minigrad.set_num_threads(former)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import subprocess
 import sys
 import threading
 import tracemalloc
@@ -281,23 +280,6 @@ def test_linear_cross_entropy_holds_few_logits(monkeypatch):
     assert peak < 2048 * 1024 * 4 / 4
 
 
-@given(seed=st.integers(0, 2**32 - 1), dtype=st.sampled_from([np.float32, np.float64, np.int64]))
-def test_a_product_that_is_added(seed, dtype):
-    """Whatever way the factors lie in memory, and whether or not BLAS can read them so."""
-    rng = np.random.default_rng(seed)
-    m, k, n = (int(i) for i in rng.integers(0, 9, 3))
-    out = rng.integers(-9, 9, (m, n)).astype(dtype, order=str(rng.choice(["C", "F"])))
-
-    def factor(*shape):
-        a = rng.integers(-9, 9, [2 * side for side in shape]).astype(dtype)
-        a = a if rng.random() < 0.5 else np.asfortranarray(a)
-        return a[tuple(slice(None, side) if rng.random() < 0.7 else slice(None, None, 2) for side in shape)]
-    a, b = factor(m, k), factor(k, n)
-    expected = out + a @ b
-    blas.add_product(a, b, out)
-    np.testing.assert_array_equal(out, expected)                 # of integers, products are exact
-
-
 @given(seed=st.integers(0, 2**32 - 1), level=st.floats(-200, 200), spread=st.floats(0, 100))
 def test_one_query_with_scores_of_any_size(seed, level, spread):
     """Where exponentials overflow, vanish, or do neither: what torch has in double precision, but for what rounding a
@@ -569,47 +551,6 @@ def test_rooms_go_to_one_thread_each(monkeypatch):
 
 
 # ---- the pool -----------------------------------------------------------------------------------------------------
-
-AFTER_A_PRODUCT = """
-import os, sys, threading, time
-import numpy as np
-import minigrad
-from minigrad.kernels import blas
-
-minigrad.set_num_threads(2)
-a = np.random.default_rng(0).standard_normal((500, 500))
-first = a @ a
-other = threading.Event()
-if sys.argv[1] == "beside another thread":
-    threading.Thread(target=other.wait).start()
-minigrad.optim.SGD([minigrad.ones(1, requires_grad=True)])
-second = a @ a
-busy = time.process_time()
-time.sleep(0.02)
-busy = time.process_time() - busy
-other.set()
-if hasattr(os, "fork"):
-    child = os.fork()
-    if not child:
-        os._exit(int((a @ a != first).any()))
-    assert os.waitpid(child, 0)[1] == 0
-assert (first == second).all() and (first == a @ a).all()
-print(os.environ.get("OPENBLAS_THREAD_TIMEOUT"))
-assert os.environ.get("OPENBLAS_THREAD_TIMEOUT") != "12" or busy < 0.01
-"""
-
-
-@pytest.mark.skipif(blas._library() is None, reason="this NumPy brings no OpenBLAS along")
-@pytest.mark.parametrize("how, variable, expected", [
-    ("alone", None, "12"), ("alone", "26", "26"), ("beside another thread", None, "None")])
-def test_blas_lets_go_of_the_processors(how, variable, expected):
-    """Once there is an optimizer, its threads sleep between products: unless the user or another thread objects."""
-    given = {"OPENBLAS_NUM_THREADS": "2"} | ({"OPENBLAS_THREAD_TIMEOUT": variable} if variable else {})
-    kept = {k: v for k, v in os.environ.items() if k != "OPENBLAS_THREAD_TIMEOUT"}
-    done = subprocess.run([sys.executable, "-W", "ignore:This process:DeprecationWarning", "-c", AFTER_A_PRODUCT, how],
-                          env=kept | given, capture_output=True, text=True, timeout=60)
-    assert (done.stdout.strip(), done.stderr, done.returncode) == (expected, "", 0)
-
 
 @pytest.fixture
 def threads(monkeypatch):

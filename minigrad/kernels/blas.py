@@ -113,10 +113,12 @@ if hasattr(os, "register_at_fork"):
 
 
 TIMEOUT, TICKS = "OPENBLAS_THREAD_TIMEOUT", "12"           # the variable; a power of two
+restless = False                                           # whether its threads get in the way of those of our pool
 
 
-def let_threads_sleep() -> bool:
-    """From now on, OpenBLAS's threads sleep as soon as there is nothing to multiply; whether that could be done.
+def let_threads_sleep() -> None:
+    """From now on, OpenBLAS's threads sleep as soon as there is nothing to multiply; or it is `restless`, and the pool
+    multiplies (products.py).
 
     As it comes, they ask for work over and over for 2^26 ticks of the processor, some 30 ms, before they sleep. Where
     products follow one another, as in generating a token, that is right; in a training step they keep the processors
@@ -125,17 +127,17 @@ def let_threads_sleep() -> bool:
 
     OpenBLAS looks at that setting when it starts its threads. So they are stopped, as they are before a fork, and the
     next product starts them again. That is not done where the user has set the variable, nor while there are threads
-    that may be multiplying."""
-    if TIMEOUT in os.environ or os.name != "posix":
-        return False
+    that may be multiplying; and since 0.3.34 OpenBLAS's builds do not show the functions for it any more."""
+    global restless
+    if TIMEOUT in os.environ or not can_be_told():
+        return
     read, stop = _function("openblas_read_env", None), _function("blas_thread_shutdown_", ctypes.c_int)
     others = [t for t in threading.enumerate() if t is not threading.current_thread() and t.name != "minigrad"]
-    if others or not read or not stop:
-        return False
-    os.environ[TIMEOUT] = TICKS
-    read()
-    stop()
-    return True
+    restless = bool(others) or not read or not stop
+    if not restless:
+        os.environ[TIMEOUT] = TICKS
+        read()
+        stop()
 
 
 # ---- sums in one pass -------------------------------------------------------------------------------------------

@@ -11,21 +11,19 @@ from __future__ import annotations
 
 import os
 import threading
-import weakref
 from collections.abc import Callable, Iterable
 from queue import SimpleQueue
 
 import numpy as np
 
 from ..host import get_num_threads
-from ..modes import Quiet
+from ..modes import Quiet, mode
 from . import blas
 
 BLOCK = 1 << 17            # elements, at most: a few such arrays of float32 fit in a second-level cache. Half as many
                            # take two threads as long as one, for after each pass both want the interpreter's lock
 PASSES = 8                 # of NumPy's loops over each element, if nobody says otherwise
 ALONE = 4 * BLOCK          # elements times passes: less is done by the caller, before another thread would wake up
-WORTH_WHILE = 1 << 21      # multiplications: fewer are done before another thread would wake up, too
 AT_ONCE = 3                # products that are put aside: what more of them read would take memory
 
 
@@ -112,28 +110,17 @@ class Aside:
 
 
 class Side:
-    """Inside of it, this thread may put work aside: products of matrices, while it goes on with something else. Nobody
-    may write to what they read before `wait` has returned, as it has at the end.
+    """What a walk has put aside: products of matrices, which are made while it goes on with something else. Nobody may
+    write to what they read before `wait` has returned, as it has at the walk's end.
 
     Two products at once, by one thread each, take no longer than one after the other by both, and whatever else there
-    is to do fills the time that threads would wait for each other. With more threads than two some would have nothing
-    to do: there BLAS shares each product among all.
+    is to do fills the time that threads would wait for each other.
 
     BLAS multiplies with one thread from the first work that is put aside to the next `wait`, not just as long as that
     takes: the last bits of a product may depend on the number of threads, and must not depend on who is faster."""
 
     def __init__(self):
-        self.running, self.single, self.former = [], blas.SingleThreaded(), None
-
-    def __enter__(self) -> Side:
-        self.former, _here.side = _here.side, weakref.ref(self)
-        return self
-
-    def __exit__(self, *exc) -> None:
-        try:
-            self.wait()
-        finally:
-            _here.side = self.former
+        self.running, self.single = [], blas.SingleThreaded()
 
     def put(self, work: Callable[[], object], out: np.ndarray) -> Aside:
         task, pool = Aside(work, out), _pool()
@@ -148,28 +135,24 @@ class Side:
 
     def wait(self) -> None:
         try:
-            for task in self.running:
-                task.wait()
+            with Quiet():
+                for task in self.running:
+                    task.wait()
         finally:
             self.running.clear()
             self.single.end()
 
 
-class _Here(threading.local):
-    side: Callable[[], Side | None] = staticmethod(lambda: None)      # which after an interrupt lives no longer
+def is_busy() -> bool:
+    """Whether other threads have products to make that this one has put aside."""
+    return bool(mode.side) and bool(mode.side[0].running)
 
 
-_here = _Here()
-
-
-def aside(work: Callable[[], object], out: np.ndarray, size: int) -> np.ndarray | Aside:
-    """`out`, once work() has filled it: a product of matrices, of `size` multiplications. It is put aside if that is
-    worth while, and somebody is there who waits for it."""
-    side = _here.side()
-    if side is None or size < WORTH_WHILE or get_num_threads() != 2 or not blas.can_be_told():
-        work()
-        return out
-    return side.put(work, out)
+def put_aside(work: Callable[[], object], out: np.ndarray) -> Aside:
+    """`out`, which work() will fill before this thread's walk ends."""
+    if not mode.side:                            # most walks put nothing aside, and are short
+        mode.side.append(Side())
+    return mode.side[0].put(work, out)
 
 
 def finished(x):

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import blas, memory
+from . import memory
 from .blocks import in_blocks
+from .products import add_product, multiply
 
 CHUNK = 1 << 24            # elements of logits that are held at once
 SLICE = 1 << 14            # classes in one product for the weights' gradient: OpenBLAS packs 36 MB for 50,257 of them
@@ -58,12 +59,10 @@ def linear_log_likelihood(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | 
     with memory.borrowed((step, width), x.dtype) as logits:
         for start in range(0, rows, step):
             part = slice(start, min(start + step, rows))
-            z = np.matmul(x[part], weight.T, out=logits[:part.stop - start])
-            if bias is not None:
-                z += bias
+            z = multiply(x[part], weight.T, logits[:part.stop - start], bias)
             total += _to_gradient(z, classes[part], factors[part], any(wanted))
             if dx is not None:
-                np.matmul(z, weight, out=dx[part])
+                multiply(z, weight, dx[part])
             if dw is not None:
                 _add_by_class(z, x[part], dw, start == 0)
             if db is not None:
@@ -81,9 +80,9 @@ def _add_by_class(z: np.ndarray, x: np.ndarray, dw: np.ndarray, first: bool) -> 
     for i in range(0, len(dw), SLICE):
         some = slice(i, i + SLICE)
         if first:
-            np.matmul(z[:, some].T, x, out=dw[some])
+            multiply(z[:, some].T, x, dw[some])
         else:
-            blas.add_product(z[:, some].T, x, dw[some])
+            add_product(z[:, some].T, x, dw[some])
 
 
 def _to_gradient(z: np.ndarray, classes: np.ndarray, factors: np.ndarray, wanted: bool) -> float:

@@ -10,10 +10,10 @@ import math
 import numpy as np
 
 from ..graph import Variable, primitive
-from ..ops.matmul import for_blas, matrix_product
+from ..ops.matmul import matrix_product
 from ..ops.shape import reshape_to, swap_dims
-from . import memory
-from .blocks import aside
+from . import blas, memory
+from .products import aside, multiply
 
 
 # With the batch folded into rows, Y = X W^T + b, and so dW = G^T X, db = the sum of G's rows, dX = G W. The last is
@@ -31,10 +31,13 @@ def affine(input, weight, bias):
     shape = input.shape
     # One row, as in generating a token: a matrix times a vector, for which BLAS has a kernel, and threads.
     one = input.size == shape[-1] and weight.size
-    out = weight.dot(input.reshape(-1)) if one else matrix_product(_rows(input), weight.T)
     by_column = bias is not None and bias.shape == (len(weight),)
-    if by_column:
-        np.add(out, bias, out)
+    if one:
+        out = weight.dot(input.reshape(-1))
+        if by_column:
+            np.add(out, bias, out)
+    else:
+        out = multiply(_rows(input), weight.T, bias=bias if by_column else None)
     if out.ndim != len(shape):
         out = out.reshape(*shape[:-1], len(weight))
     return out if by_column or bias is None else out + bias
@@ -45,7 +48,7 @@ def _by_weight(g, input):
     if isinstance(g, Variable) or g.dtype.char not in "fd":
         return matrix_product(swap_dims(g, 0, 1), input)
     out = memory.empty((g.shape[1], input.shape[1]), g.dtype)
-    return aside(lambda: np.matmul(for_blas(g.T), for_blas(input), out=out), out, g.size * input.shape[1])
+    return aside(g.T, input, out)
 
 
 def _rows(x):
@@ -60,7 +63,8 @@ def _column_sums(g, shape: tuple):
         return g
     rows, ones = g.reshape(-1, g.shape[-1]), np.ones(64, g.dtype)
     sums = np.empty((len(rows) // 64, g.shape[-1]), g.dtype)
-    for i, out in enumerate(sums):
-        np.dot(ones, rows[64 * i:64 * i + 64], out=out)
+    with blas.SingleThreaded():
+        for i, out in enumerate(sums):
+            np.dot(ones, rows[64 * i:64 * i + 64], out=out)
     total = np.add.reduce(sums, 0, np.float64) + np.add.reduce(rows[64 * len(sums):], 0)
     return total.astype(g.dtype)

@@ -18,6 +18,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from . import blas
 from .blocks import BLOCK, block_rows, in_blocks
 from .late import Rows
 
@@ -48,7 +49,8 @@ def standardise(x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | Non
         if bias is not None:
             out += bias
 
-    in_blocks(work, rows, width)
+    with blas.SingleThreaded():
+        in_blocks(work, rows, width)
     return y, (mean if centred else None, r)
 
 
@@ -124,5 +126,6 @@ def standardise_backward(g: np.ndarray, x: np.ndarray, weight: np.ndarray | None
             out -= np.dot(gb, w)[:, None] / width
         out *= rb
 
-    in_blocks(work, rows, width)
+    with blas.SingleThreaded():
+        in_blocks(work, rows, width)
     return dx, *(d if d is None else np.add.reduce(d, 0, np.float64).astype(x.dtype) for d in (dw, db))

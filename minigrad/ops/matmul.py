@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from ..graph import primitive
+from ..kernels.products import multiply
 from .shape import reshape_to, swap_dims
 
 
@@ -25,16 +26,8 @@ def matrix_product(input, other):
     if dtype == np.float16:
         input, other = input.astype(np.float32), other.astype(np.float32)
     if other.ndim == 2 and input.ndim > 2:               # one large product is faster than many small ones
-        out = np.matmul(for_blas(input.reshape(math.prod(input.shape[:-1]), input.shape[-1])), for_blas(other))
+        out = multiply(input.reshape(math.prod(input.shape[:-1]), input.shape[-1]), other)
         out = out.reshape(*input.shape[:-1], other.shape[-1])
     else:
-        out = np.matmul(for_blas(input), for_blas(other), order="C")
+        out = multiply(input, other)
     return out if out.dtype == dtype else out.astype(dtype)
-
-
-def for_blas(x: np.ndarray) -> np.ndarray:
-    """BLAS takes rows or columns that are contiguous; for others NumPy has only a slow loop of its own."""
-    return x if x.itemsize in x.strides[-2:] else np.ascontiguousarray(x)
-
-
-# ---- singular values --------------------------------------------------------------------------------------------
