@@ -417,3 +417,25 @@ x.grad += 1
 assert y.grad.tolist() == given.tolist() == [1, 1, 1]
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("name, most", [("add", 130), ("mul", 132), ("linear", 218), ("softmax", 112)])
+def test_a_small_op_takes_few_calls(name, most):
+    """Forward and backward of an op on a few numbers cost what Python's calls cost: these are counted, for a time would
+    be another machine's. Python's versions differ by a few."""
+    x, w, b = (minigrad.ones(*shape, requires_grad=True) for shape in ((8, 8), (8, 8), (8,)))
+    op = {"add": lambda: x + w, "mul": lambda: x * w, "linear": lambda: minigrad.nn.functional.linear(x, w, b),
+          "softmax": lambda: minigrad.softmax(x, -1)}[name]
+    g, calls = minigrad.ones(8, 8), []
+
+    def step() -> None:
+        x.grad = w.grad = b.grad = None
+        op().backward(g)
+    step()
+    former = sys.getprofile()
+    sys.setprofile(lambda frame, event, arg: calls.append(event) if event in ("call", "c_call") else None)
+    try:
+        step()
+    finally:
+        sys.setprofile(former)
+    assert len(calls) <= most
