@@ -66,8 +66,9 @@ def outcome(engine: Any, scenario: Callable, *args: Any) -> tuple:
         except Exception as error:
             result = type(error)
     # torch also warns of more workers than cores; threads may be more. And once in a process that lists of arrays are
-    # slow to convert, a matter of its own speed; and of a str as an index, which both refuse.
-    known = ("worker processes in total", "list of numpy.ndarrays is extremely slow", "Using a non-tuple sequence")
+    # slow to convert, a matter of its own speed; and of a str as an index, which both refuse. Python warns of forks.
+    known = ("worker processes in total", "list of numpy.ndarrays is extremely slow", "Using a non-tuple sequence",
+             "use of fork() may lead to deadlocks")
     warned = [w.category for w in caught if not any(text in str(w.message) for text in known)]
     return result, warned, engine.get_rng_state().numpy().tobytes()
 
