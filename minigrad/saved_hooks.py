@@ -24,10 +24,11 @@ class saved_tensors_hooks(Settings):
             return t.array
 
         def pack(t: Tensor):
-            version = t._counter[0]
+            counter = t._counter or [0]                      # a tensor made in inference mode has none
+            version = counter[0]
             with Settings(pack=None, grad=False):
                 packed = pack_hook(t)
-            if t._counter[0] != version:
+            if counter[0] != version:
                 raise RuntimeError(
                     "A saved tensor pack hook is modifying its input in place. Tensors provided as input to pack hook "
                     "cannot be modified by in-place operations as this can lead to unexpected side-effects. Please "

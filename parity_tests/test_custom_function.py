@@ -408,6 +408,17 @@ def test_pack_hooks_are_given_what_the_op_was_given(T):
     return seen
 
 
+def test_pack_hooks_and_arguments_made_in_inference_mode():
+    """Which count no writes. A checkpoint packs all arguments; torch refuses these."""
+    x = leaf(minigrad, 3)
+    with minigrad.inference_mode():
+        constant = minigrad.ones(3, dtype=minigrad.float64)
+    with minigrad.autograd.graph.saved_tensors_hooks(lambda t: t, lambda t: t):
+        y = minigrad.utils.checkpoint.checkpoint(lambda x, c: x * 2 + c, x, constant, use_reentrant=False)
+    y.sum().backward()
+    assert x.grad.tolist() == [2, 2, 2]
+
+
 @same
 def test_pack_hooks_may_not_write(T):
     x = leaf(T, 3)

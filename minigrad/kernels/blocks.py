@@ -212,7 +212,7 @@ class _Pool:
             threading.Thread(target=_serve, args=(self.jobs,), name="minigrad", daemon=True).start()
 
     def run(self, job: _Job, helpers: int) -> None:
-        with blas.SingleThreaded():             # else each of our threads would wait for BLAS's
+        with blas.SingleThreaded():              # else each of our threads would wait for BLAS's
             for _ in range(min(helpers, self.size)):
                 self.jobs.put(job)
             job.lead()

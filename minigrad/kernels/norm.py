@@ -49,7 +49,7 @@ def standardise(x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | Non
         if bias is not None:
             out += bias
 
-    with blas.SingleThreaded():
+    with blas.SingleThreaded():                  # sums this short are not worth two of its threads
         in_blocks(work, rows, width)
     return y, (mean if centred else None, r)
 
