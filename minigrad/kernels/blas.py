@@ -113,6 +113,7 @@ if hasattr(os, "register_at_fork"):
 
 
 TIMEOUT, TICKS = "OPENBLAS_THREAD_TIMEOUT", "12"           # the variable; a power of two
+OURS = "minigrad", "minigrad-awake"                        # threads that do not multiply of their own accord
 restless = False                                           # whether its threads get in the way of those of our pool
 
 
@@ -132,7 +133,7 @@ def let_threads_sleep() -> None:
     if TIMEOUT in os.environ or not can_be_told():
         return
     read, stop = _function("openblas_read_env", None), _function("blas_thread_shutdown_", ctypes.c_int)
-    others = [t for t in threading.enumerate() if t is not threading.current_thread() and t.name != "minigrad"]
+    others = [t for t in threading.enumerate() if t is not threading.current_thread() and t.name not in OURS]
     restless = bool(others) or not read or not stop
     if not restless:
         os.environ[TIMEOUT] = TICKS

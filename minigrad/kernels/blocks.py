@@ -19,6 +19,7 @@ import numpy as np
 from ..host import get_num_threads
 from ..modes import Quiet, mode
 from . import blas
+from .awake import keeper_for
 
 BLOCK = 1 << 17            # elements, at most: a few such arrays of float32 fit in a second-level cache. Half as many
                            # take two threads as long as one, for after each pass both want the interpreter's lock
@@ -127,7 +128,7 @@ class Side:
         if not self.running:
             self.single.start()
         self.running.append(task)
-        pool.jobs.put(task)
+        pool.give(task)
         if len(self.running) > AT_ONCE:
             self.running[0].wait()
             del self.running[0]
@@ -208,16 +209,24 @@ class _Pool:
 
     def __init__(self, size: int):
         self.process, self.size, self.jobs = os.getpid(), size, SimpleQueue()
+        self.keeper = keeper_for(size + 1)
         for _ in range(size):
             threading.Thread(target=_serve, args=(self.jobs,), name="minigrad", daemon=True).start()
+
+    def give(self, job: _Job | Aside) -> None:
+        if self.keeper is not None:
+            self.keeper.stay()
+        self.jobs.put(job)
 
     def run(self, job: _Job, helpers: int) -> None:
         with blas.SingleThreaded():              # else each of our threads would wait for BLAS's
             for _ in range(min(helpers, self.size)):
-                self.jobs.put(job)
+                self.give(job)
             job.lead()
 
     def close(self) -> None:
+        if self.keeper is not None:
+            self.keeper.close()
         for _ in range(self.size):
             self.jobs.put(None)
 
