@@ -61,10 +61,9 @@ def _column_sums(g, shape: tuple):
     """The gradient of a bias. Single precision adds up to 64 rows, and double the sums of these."""
     if shape != g.shape[-1:] or not g.flags.c_contiguous or g.size < 1 << 12:
         return g
-    rows, ones = g.reshape(-1, g.shape[-1]), np.ones(64, g.dtype)
-    sums = np.empty((len(rows) // 64, g.shape[-1]), g.dtype)
-    with blas.SingleThreaded():
-        for i, out in enumerate(sums):
-            np.dot(ones, rows[64 * i:64 * i + 64], out=out)
-    total = np.add.reduce(sums, 0, np.float64) + np.add.reduce(rows[64 * len(sums):], 0)
+    rows = g.reshape(-1, g.shape[-1])
+    blocks = len(rows) // 64
+    with blas.SingleThreaded():                  # 64 rows are not worth two of its threads
+        sums = np.matmul(np.ones(64, g.dtype), rows[:64 * blocks].reshape(blocks, 64, rows.shape[1]))
+    total = np.add.reduce(sums, 0, np.float64) + np.add.reduce(rows[64 * blocks:], 0)
     return total.astype(g.dtype)
