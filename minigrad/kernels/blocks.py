@@ -245,12 +245,15 @@ _making = threading.Lock()
 def _pool() -> _Pool:
     """The pool, of the right size and of this process: threads do not survive a fork."""
     global _current
-    size = get_num_threads() - 1
-    pool = _current
-    if pool is None or pool.size != size or pool.process != os.getpid():
+    if not _fits(pool := _current):
         with _making:
-            pool, former = _Pool(size), pool
-            if former is not None and former.process == os.getpid():
-                former.close()
-            _current = pool
+            if not _fits(pool := _current):      # else somebody else has just made it
+                pool, former = _Pool(get_num_threads() - 1), pool
+                if former is not None and former.process == os.getpid():
+                    former.close()
+                _current = pool
     return pool
+
+
+def _fits(pool: _Pool | None) -> bool:
+    return pool is not None and pool.size == get_num_threads() - 1 and pool.process == os.getpid()
