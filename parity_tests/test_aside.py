@@ -37,7 +37,7 @@ def how(request):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(products, "ASIDE", 0)
         if request.param == "when asked":
-            patch.setattr(blocks, "_pool", lambda: SimpleNamespace(jobs=late, run=lambda job, helpers: job.lead()))
+            patch.setattr(blocks, "_pool", lambda: SimpleNamespace(give=late.put, run=lambda job, helpers: job.lead()))
         minigrad.set_num_threads(2)
         yield request.param
         assert not blas._inside and blas._functions()[0]() == 2
