@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import random
 import sys
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):  # BLAS reads them while it is loaded
     os.environ.setdefault(_variable, "1")
@@ -45,3 +46,21 @@ def fresh_state() -> Iterator[None]:
 def engines() -> list:
     """torch, and minigrad once a test has imported it: a test of one of its modules need not pay for the rest."""
     return [torch, *(m for m in (sys.modules.get("minigrad"),) if hasattr(m, "manual_seed"))]
+
+
+@pytest.fixture
+def in_child() -> Callable[[Callable[[], object]], bool]:
+    """Whether work() returns something true in a forked child, which ends with it, whatever is raised: or it would go
+    on with the tests, beside its parent."""
+    def run(work: Callable[[], object]) -> bool:
+        child = os.fork()
+        if child:
+            return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        status = 1
+        try:
+            status = 0 if work() else 1
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    return run

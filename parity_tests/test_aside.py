@@ -373,16 +373,14 @@ def test_an_interrupt_leaves_nothing_behind(how):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_a_child_forked_meanwhile_has_all_of_blass_threads(how):
+def test_a_child_forked_meanwhile_has_all_of_blass_threads(how, in_child):
     """Another thread's products are none of the child's."""
     get = blas._functions()[0]
-    single = blas.SingleThreaded()
-    single.start()
-    child = os.fork()
-    if child == 0:
+
+    def work() -> bool:
         x, w, v, middle, out = _two_layers()
         ok = get() == 2
         out.sum().backward()
-        os._exit(0 if ok and get() == 2 and w.grad is not None else 1)
-    single.end()
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        return ok and get() == 2 and w.grad is not None
+    with blas.SingleThreaded():
+        assert in_child(work)

@@ -663,12 +663,12 @@ def test_nothing_outlives_the_work(threads):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_after_a_fork(threads):
+def test_after_a_fork(threads, in_child):
     threads(3)
     blocks.each(lambda i: None, range(10), 1)
-    child = os.fork()
-    if child == 0:
+
+    def work() -> bool:
         seen = []
         blocks.each(seen.append, range(10), 1)
-        os._exit(0 if sorted(seen) == list(range(10)) and _ours() == 2 else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        return sorted(seen) == list(range(10)) and _ours() == 2
+    assert in_child(work)

@@ -414,7 +414,7 @@ def test_norms_of_half_precision_do_not_overflow():
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
 @pytest.mark.filterwarnings("ignore:This process")
-def test_a_child_does_not_wait_for_its_parents_threads():
+def test_a_child_does_not_wait_for_its_parents_threads(in_child):
     held, done = threading.Event(), threading.Event()
 
     def hold():
@@ -424,13 +424,13 @@ def test_a_child_does_not_wait_for_its_parents_threads():
     holder = threading.Thread(target=hold)
     holder.start()
     held.wait()
+
+    def work() -> bool:
+        signal.alarm(20)                                     # rather than for ever
+        _words()
+        return True
     try:
-        child = os.fork()
-        if not child:
-            signal.alarm(20)                                 # rather than for ever
-            _words()
-            os._exit(0)
-        assert os.waitpid(child, 0)[1] == 0
+        assert in_child(work)
     finally:
         done.set()
         holder.join()
