@@ -39,6 +39,16 @@ def wait_until(true, seconds: float = 20.0) -> bool:
     return true()
 
 
+def idle_at_work(keeper: awake.Keeper) -> list[set[int]]:
+    """Those that are there while work goes on: once it is one for each processor, or after a while."""
+    for _ in range(1000):
+        keeper.stay()
+        time.sleep(awake.LINGER / 10)
+        if (found := sorted(idle(), key=min)) == [{p} for p in PROCESSORS]:
+            break
+    return found
+
+
 @pytest.fixture
 def keeper():
     former = keepers()
@@ -53,12 +63,7 @@ def keeper():
 def test_it_runs_while_there_is_work(keeper):
     for _ in range(3):
         assert wait_until(lambda: not idle())
-        seen = []
-        while not seen or len(seen[-1]) < len(PROCESSORS) and len(seen) < 100:
-            keeper.stay()
-            time.sleep(awake.LINGER / 10)
-            seen.append(idle())
-        assert sorted(seen[-1], key=min) == [{p} for p in PROCESSORS], "on every processor somebody waits"
+        assert idle_at_work(keeper) == [{p} for p in PROCESSORS], "on every processor somebody waits"
         assert os.sched_getscheduler(0) == os.SCHED_OTHER and os.sched_getaffinity(0) == set(PROCESSORS)
 
 
@@ -85,11 +90,7 @@ def test_closed_at_any_moment():
 @linux
 def test_where_idle_threads_are_forbidden():
     keeper = awake.Keeper([100_000, *PROCESSORS])                   # there is no such processor
-    end = time.monotonic() + 5
-    while len(idle()) != len(PROCESSORS) and time.monotonic() < end:
-        keeper.stay()
-        time.sleep(awake.LINGER / 10)
-    assert sorted(idle(), key=min) == [{p} for p in PROCESSORS]
+    assert idle_at_work(keeper) == [{p} for p in PROCESSORS]
     keeper.close()
     assert wait_until(lambda: not idle())
 

@@ -401,13 +401,10 @@ def test_another_configuration_is_refused_with_the_difference(capsys):
     assert "the tokens of text.txt are not those" in capsys.readouterr().err
 
 
-def test_a_second_run_in_the_folder_is_refused(capsys):
+def test_a_second_run_in_the_folder_is_refused(capsys, in_child):
     flags = ["--data", "text.txt", "--tokenizer", "char", "--steps", "1", "--out", "run"]
     with checkpoints.locked(Path("run")):
-        child = os.fork()                                       # a lock is between processes
-        if not child:
-            os._exit(main(["pretrain", *flags]))
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2
+        assert in_child(lambda: main(["pretrain", *flags]) == 2)            # a lock is between processes
         assert list(os.listdir("run")) == [".lock"]
     assert main(["pretrain", *flags]) == 0
     assert main(["pretrain", *flags]) == 2                      # nor is a finished one written over

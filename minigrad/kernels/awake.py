@@ -56,16 +56,15 @@ class Keeper:
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())     # which idle threads inherit
         while self.open:
             self.wanted.wait()
-            idle = [_wait_for(*given) for given in zip(self.locks, self.processors, strict=True)]
+            idle = [(lock, thread) for lock, processor in zip(self.locks, self.processors, strict=True)
+                    if (thread := _wait_for(lock, processor)) is not None]
             while (left := self.until - monotonic()) > 0:
                 sleep(left)
             self.wanted.clear()
-            for lock, thread in zip(self.locks, idle, strict=True):
-                if thread is not None:
-                    _libc().pthread_spin_unlock(lock)
-            for thread in idle:
-                if thread is not None:
-                    _join(thread)
+            for lock, _ in idle:
+                _libc().pthread_spin_unlock(lock)
+            for _, thread in idle:
+                _join(thread)
 
 
 def _wait_for(lock, processor: int) -> ctypes.c_ulong | None:
