@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import platform
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -26,7 +25,8 @@ from typing import Any
 import numpy as np
 
 from bench.arguments import at_least, names_of, new_file
-from bench.train import cores
+from bench.machine import cores, described
+from bench.timing import quartiles
 from gpt.config import CONFIGS, Config
 
 SIDES = "minigrad", "torch"
@@ -82,10 +82,6 @@ class Figures:
                 "speed_over": {to: dict(zip(("median", "lower_quartile", "upper_quartile"), self.ratio(to),
                                             strict=True)) for to in BARS},
                 "seconds_per_token_by_turn": self.token}
-
-
-def quartiles(values: list[float]) -> tuple[float, float, float]:
-    return tuple(np.quantile(values, (0.25, 0.5, 0.75)).tolist())
 
 
 # ---- the sides ---------------------------------------------------------------------------------------------------
@@ -197,7 +193,6 @@ def measure(config: Config, prompt: int, new: int, turn: int, uncached: int, thr
 # ---- the command -------------------------------------------------------------------------------------------------
 
 def run(args: argparse.Namespace) -> int:
-    import torch
     given = {f: getattr(args, f) for f in ("n_layers", "emb_dim", "n_heads", "vocab_size", "context_length")}
     if args.new < args.turn + 2:
         args.error(f"--new must be at least {args.turn + 2}, for one turn of {args.turn} tokens, not {args.new}")
@@ -209,8 +204,7 @@ def run(args: argparse.Namespace) -> int:
     if any(args.prompt + args.new > config.context_length for config in configs.values()):
         args.error("the prompt and the new tokens must fit into the context: past it, all is recomputed")
     print(f"tokens a second, batch 1, float32, {args.threads} threads; prompt {args.prompt}, {args.new} new, turns of "
-          f"{args.turn}; {platform.processor() or platform.machine()}, NumPy {np.__version__}, "
-          f"torch {torch.__version__}")
+          f"{args.turn}; {described()}")
     found = {}
     for name, config in configs.items():
         figures = found[name] = measure(config, args.prompt, args.new, args.turn, args.uncached, args.threads)

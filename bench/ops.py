@@ -9,12 +9,12 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import platform
 from collections.abc import Callable
 
 import numpy as np
 
 from bench.arguments import at_least, new_file
+from bench.machine import described
 from bench.timing import interleaved
 
 ROWS: dict[str, tuple[Callable, Callable]] = {       # op -> (its inputs' shapes for n elements, the op on an engine)
@@ -70,9 +70,7 @@ def measure(name: str, n: tuple[int, ...], rounds: int, seconds: float):
 
 
 def run(args: argparse.Namespace) -> int:
-    import torch
-    print(f"forward + backward, float32, us a call; {platform.processor() or platform.machine()}, Python "
-          f"{platform.python_version()}, NumPy {np.__version__}, torch {torch.__version__}")
+    print(f"forward + backward, float32, us a call; {described()}")
     print(f"{'op':10}{'elements':>10}{'minigrad':>12}{'torch':>10}{'ratio':>9}   quartiles")
     figures = []
     for n in ((), (64,)):

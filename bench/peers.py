@@ -15,7 +15,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from bench import trainee
+from bench.task import SETTINGS, batches
 from gpt.config import GPT2Config
 
 PEERS = {"autograd": "autograd", "autograd-tuned": "autograd", "tinygrad": "tinygrad"}       # the package of each
@@ -110,7 +110,7 @@ def _autograd_step(config: GPT2Config, batch: int, dtype: type, cube: Callable, 
     weights = {k: v.astype(dtype) for k, v in _named(_weights(config)).items()}
     moments = {k: (np.zeros_like(v), np.zeros_like(v)) for k, v in weights.items()}
     gradient = value_and_grad(lambda w, ids, targets: _loss(e, w, config, ids, targets, batch))
-    data, count = trainee.batches(config, batch), 0
+    data, count = batches(config, batch), 0
 
     def step() -> float:
         nonlocal count
@@ -118,7 +118,7 @@ def _autograd_step(config: GPT2Config, batch: int, dtype: type, cube: Callable, 
         loss, grads = gradient(weights, ids, targets.reshape(-1))
         count += 1
         for name, p in weights.items():
-            adam(grads[name], p, *moments[name], **trainee.SETTINGS, t=count)
+            adam(grads[name], p, *moments[name], **SETTINGS, t=count)
         return float(loss)
     return step
 
@@ -134,9 +134,9 @@ def tinygrad_step(config: GPT2Config, batch: int, clip: bool) -> Callable[[], fl
         logsumexp=lambda x: x.logsumexp(-1, keepdim=True), mask=mask, cube=lambda h: h * h * h,
         pick=lambda logp, targets: -logp.gather(1, targets.reshape(-1, 1)).mean())
     weights = {k: Tensor(v) for k, v in _named(_weights(config)).items()}
-    optimizer = AdamW(list(weights.values()), lr=trainee.SETTINGS["lr"], weight_decay=trainee.SETTINGS["weight_decay"],
+    optimizer = AdamW(list(weights.values()), lr=SETTINGS["lr"], weight_decay=SETTINGS["weight_decay"],
                       eps=1e-8)
-    data = trainee.batches(config, batch)
+    data = batches(config, batch)
 
     @TinyJit
     def train(ids, targets):

@@ -19,8 +19,9 @@ from dataclasses import field as dataclass_field
 
 import numpy as np
 
-from bench import train, trainee
 from bench.arguments import at_least, new_file
+from bench.machine import cores, described, machine
+from bench.task import CONFIGS, SETTINGS, parameters
 from gpt.config import GPT2Config
 
 ENGINES = ("minigrad", "torch")
@@ -64,7 +65,7 @@ def step_ops(config: GPT2Config, batch: int) -> list[Op]:
     """Numbers of operations per element are nominal: what the formula says, an exponential or a root counted as 8."""
     L, C, T, V, B, H = (config.n_layers, config.emb_dim, config.context_length, config.vocab_size, batch,
                         config.n_heads)
-    N, P = B * T, trainee.parameters(config)
+    N, P = B * T, parameters(config)
     heads = [(B, T, H, C // H)] * 3
     square = B * H * T * (T + 1) / 2                           # of causal attention's scores
     D = C // H
@@ -129,7 +130,7 @@ def _timed(engine, op: Op, arrays: list, _: int) -> Callable[[], tuple[float, fl
 def _optimizer(engine, op: Op, arrays: list, parameters: int) -> Callable[[], tuple[float, float]]:
     weight = engine.nn.Parameter(engine.zeros(parameters))
     weight.grad = engine.ones(parameters)
-    optimizer = engine.optim.AdamW([weight], fused=True, **trainee.SETTINGS)
+    optimizer = engine.optim.AdamW([weight], fused=True, **SETTINGS)
 
     def once() -> tuple[float, float]:
         start = clock()
@@ -201,9 +202,9 @@ def plot(ops: list[Op], peak: float, rate: float, path: str) -> None:
 def add_parser(commands) -> None:
     parser = commands.add_parser("profile", help="a training step op by op, against the machine's limits",
                                  description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", choices=train.CONFIGS, default="small", help="default: small")
+    parser.add_argument("--config", choices=CONFIGS, default="small", help="default: small")
     parser.add_argument("--rounds", type=at_least(1), default=9, help="turns of each engine (default: 9)")
-    parser.add_argument("--threads", type=at_least(1), default=train.cores(), help="of each engine (default: all)")
+    parser.add_argument("--threads", type=at_least(1), default=cores(), help="of each engine (default: all)")
     parser.add_argument("--plot", type=new_file(".png", ".svg"), metavar="FILE",
                         help="also draw the roofline there (.png, .svg)")
     parser.add_argument("--json", type=new_file(), metavar="FILE", help="also write the figures there")
@@ -223,19 +224,19 @@ def run(args: argparse.Namespace) -> int:
     global clock
     if args.threads == 1:
         clock = time.process_time             # other programs on the machine disturb it less
-    config, batch = train.CONFIGS[args.config]
+    config, batch = CONFIGS[args.config]
     peak, rate = machine_limits()
-    print(f"{args.config}, float32, {args.threads} threads; {train.described()}")
+    print(f"{args.config}, float32, {args.threads} threads; {described()}")
     print(f"matrix products at most {peak / 1e9:.0f} GFLOP/s, copies {rate / 1e9:.1f} GB/s")
     ops = step_ops(config, batch)
     for op in ops:
-        measure(op, args.rounds, trainee.parameters(config))
+        measure(op, args.rounds, parameters(config))
     show(ops, peak, rate)
     if args.plot:
         plot(ops, peak, rate, args.plot)
     if args.json:
         with open(args.json, "w") as f:
-            json.dump({"machine": train.machine(), "threads": args.threads, "flops_per_second": peak,
+            json.dump({"machine": machine(), "threads": args.threads, "flops_per_second": peak,
                        "bytes_per_second": rate, "config": config.to_dict(), "batch": batch,
                        "ops": [{"op": op.name, "calls": op.calls, "flops": op.calls * sum(op.flops),
                                 "bytes": 4 * op.calls * sum(op.numbers), "best_ms": op.best(peak, rate),

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -29,10 +31,14 @@ def interleaved(first: Callable[[], object], second: Callable[[], object], round
             took[which] = _batch(f, calls[which])
         if i:                                   # the first round warms up
             times.append((took[0], took[1]))
-    ratios = sorted(a / b for a, b in times)
-    quarter = len(ratios) // 4
-    return Pair(statistics.median(a for a, _ in times) * 1e6, statistics.median(b for _, b in times) * 1e6,
-                statistics.median(ratios), (ratios[quarter], ratios[-quarter - 1]))
+    low, ratio, high = quartiles([a / b for a, b in times])
+    return Pair(statistics.median(a for a, _ in times) * 1e6, statistics.median(b for _, b in times) * 1e6, ratio,
+                (low, high))
+
+
+def quartiles(values: list[float]) -> tuple[float, float, float]:
+    """The first, the median and the third."""
+    return tuple(np.quantile(values, (0.25, 0.5, 0.75)).tolist())
 
 
 def _batch(f: Callable[[], object], calls: int) -> float:

@@ -9,6 +9,7 @@ pairwise ratios with their quartiles. The losses must agree, or there is no resu
     compile         the same under torch.compile
     torch-chunked   eager, with F.linear_cross_entropy in chunks in the place of the head and cross_entropy
     bound           what no implementation can leave out: the matrix products by NumPy, and the optimizer's traffic
+    torch-bound     the same by torch: what is between the two is their BLAS
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -26,20 +26,13 @@ import numpy as np
 
 from bench import peers, trainee
 from bench.arguments import at_least, names_of, new_file
+from bench.machine import cores, described, machine
+from bench.task import CONFIGS, flops, parameters
+from bench.timing import quartiles
 from gpt.config import GPT2Config
 
-CONFIGS: dict[str, tuple[GPT2Config, int]] = {                # and the batch size
-    "char": (GPT2Config(vocab_size=65, context_length=64, emb_dim=128, n_heads=4, n_layers=4, drop_rate=0.0), 12),
-    "small": (GPT2Config(vocab_size=8192, context_length=256, emb_dim=384, n_heads=6, n_layers=6, drop_rate=0.0), 4),
-    "book": (GPT2Config(context_length=256, drop_rate=0.0), 2),
-}
 BARS = {"char": (1.00, 0.40), "small": (0.95, 0.70), "book": (0.90, 0.85)}      # ratios to torch: time, memory
 STEPS = {"char": 20, "small": 5, "book": 3}       # steps a turn: the first may find its memory reclaimed
-
-
-def cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def add_parser(commands) -> None:
@@ -125,7 +118,7 @@ def measure(config: GPT2Config, batch: int, sides: list[str], rounds: int, steps
 
 def check_losses(sides: list[Side]) -> None:
     """All sides learn alike, to single precision's rounding, which grows with the steps."""
-    learning = [s for s in sides if s.name != "bound"]
+    learning = [s for s in sides if not s.name.endswith("bound")]
     for side in learning[1:]:
         n = min(20, len(side.losses))
         apart = np.abs(np.subtract(side.losses[:n], learning[0].losses[:n])) / np.abs(learning[0].losses[:n])
@@ -134,29 +127,24 @@ def check_losses(sides: list[Side]) -> None:
                              f"{learning[0].name} differ: {side.losses[:n]}, {learning[0].losses[:n]}")
 
 
-def quartiles(values: list[float]) -> tuple[float, float]:
-    ordered = sorted(values)
-    return ordered[len(ordered) // 4], ordered[-1 - len(ordered) // 4]
-
-
 def _result(side: Side, torch: Side | None, tokens: int) -> Result:
     turns = side.turns[1:]                                     # the first one warms up
-    seconds = statistics.median(turns)
-    result = Result(side.name, seconds, quartiles(turns), statistics.median(side.cpu[1:]), side.peak, tokens / seconds,
+    low, seconds, high = quartiles(turns)
+    result = Result(side.name, seconds, (low, high), statistics.median(side.cpu[1:]), side.peak, tokens / seconds,
                     losses=side.losses)
     if torch is not None:
-        ratios = [a / b for a, b in zip(turns, torch.turns[1:], strict=True)]
-        result = replace(result, ratio=statistics.median(ratios), ratio_quartiles=quartiles(ratios),
+        low, ratio, high = quartiles([a / b for a, b in zip(turns, torch.turns[1:], strict=True)])
+        result = replace(result, ratio=ratio, ratio_quartiles=(low, high),
                          cpu_ratio=statistics.median(a / b for a, b in zip(side.cpu[1:], torch.cpu[1:], strict=True)),
                          memory_ratio=side.peak / torch.peak)
     return result
 
 
 def show(name: str, config: GPT2Config, batch: int, results: list[Result]) -> None:
-    work = trainee.flops(config, batch)
+    work = flops(config, batch)
     print(f"\n{name}: {config.n_layers} layers, width {config.emb_dim}, {config.n_heads} heads, context "
           f"{config.context_length}, batch {batch}, vocabulary {config.vocab_size}; "
-          f"{trainee.parameters(config) / 1e6:.1f} M parameters, {work / 1e9:.1f} GFLOP a step")
+          f"{parameters(config) / 1e6:.1f} M parameters, {work / 1e9:.1f} GFLOP a step")
     print(f"{'':15}{'ms a step':>10}{'CPU ms':>9}{'tokens/s':>10}{'GFLOP/s':>9}{'peak MB':>9}   ratios to torch: time, "
           "quartiles, CPU, memory")
     for r in results:
@@ -167,20 +155,6 @@ def show(name: str, config: GPT2Config, batch: int, results: list[Result]) -> No
     by_side = {r.side: r for r in results}
     if "minigrad" in by_side and "bound" in by_side:
         print(f"the bound is {by_side['bound'].seconds / by_side['minigrad'].seconds:.0%} of minigrad's step")
-
-
-def machine() -> dict[str, object]:
-    from importlib.metadata import version
-    processor = platform.processor() or platform.machine()
-    if os.path.exists("/proc/cpuinfo"):
-        with open("/proc/cpuinfo") as f:
-            processor = next((line.split(":")[1].strip() for line in f if line.startswith("model name")), processor)
-    return {"processor": processor, "cores": cores(), "python": platform.python_version(),
-            "numpy": np.__version__, "torch": version("torch")}
-
-
-def described() -> str:
-    return ", ".join(f"{k} {v}" for k, v in machine().items())
 
 
 # ---- sweeps ------------------------------------------------------------------------------------------------------

@@ -4,8 +4,8 @@ It reads one command a line and answers with one line of JSON: a number n asks f
 their losses, the time of the processor, and the peak of resident memory so far); the end of the input ends it. The
 sides thus take turns, and while one works the others wait in a read.
 
-Three are engines that train the same model on the same tokens from the same weights. `bound` does, of the same step,
-only what no implementation can leave out: the matrix products, and the optimizer's traffic.
+Engines train the same model on the same tokens from the same weights. A bound does, of the same step, only what no
+implementation can leave out: the matrix products, and the optimizer's traffic.
 """
 
 from __future__ import annotations
@@ -18,18 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
+from bench import peers
+from bench.task import MAX_NORM, SETTINGS, batches, parameters, products
 from gpt.config import GPT2Config
-
-SETTINGS = {"lr": 4e-4, "weight_decay": 0.1}
-MAX_NORM = 1.0
-
-
-def batches(config: GPT2Config, batch: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Random tokens: (B, T) ids, and the ids that follow."""
-    rng = np.random.default_rng(0)
-    while True:
-        tokens = rng.integers(0, config.vocab_size, (batch, config.context_length + 1))
-        yield np.ascontiguousarray(tokens[:, :-1]), np.ascontiguousarray(tokens[:, 1:])
 
 
 def minigrad_step(config: GPT2Config, batch: int, clip: bool) -> Callable[[], float]:
@@ -79,74 +70,52 @@ def _step(engine, model, optimizer, clip, data: Iterator, chunked: bool) -> Call
 
 # ---- the bound ---------------------------------------------------------------------------------------------------
 
-def products(config: GPT2Config, batch: int) -> list[tuple[int, int, int, int]]:
-    """The step's products of (rows, inputs) and (inputs, outputs): how many of each. Each comes with two more in
-    backward, by the weight and by the input, which are as large."""
-    C, rows = config.emb_dim, batch * config.context_length
-    return [(4 * config.n_layers, rows, C, C), (config.n_layers, rows, C, 4 * C), (config.n_layers, rows, 4 * C, C),
-            (1, rows, C, config.vocab_size)]
+def torch_bound_step(config: GPT2Config, batch: int, clip: bool) -> Callable[[], float]:
+    import torch
+    return bound_step(config, batch, clip, torch)
 
 
-def parameters(config: GPT2Config) -> int:
-    C = config.emb_dim
-    heads = (1 if config.tied else 2) * config.vocab_size * C
-    return heads + config.context_length * C + config.n_layers * (12 * C * C + (10 + 3 * config.qkv_bias) * C) + 2 * C
-
-
-def flops(config: GPT2Config, batch: int) -> float:
-    """Of a step's products; causal attention's are half of the squares' (two products, and five in backward)."""
-    dense = sum(3 * 2 * count * m * k * n for count, m, k, n in products(config, batch))
-    T = config.context_length
-    return dense + 7 * 2 * config.n_layers * batch * config.emb_dim * T * (T + 1) / 2
-
-
-def bound_step(config: GPT2Config, batch: int, clip: bool) -> Callable[[], float]:
+def bound_step(config: GPT2Config, batch: int, clip: bool, engine=np) -> Callable[[], float]:
     """The step's products alone, each into memory that is there already; and a copy of as many bytes as AdamW must
-    move: it reads gradient, weight and two moments, and writes all but the gradient."""
+    move: it reads gradient, weight and two moments, and writes all but the gradient. NumPy and torch have the same
+    names for all of it."""
     rng = np.random.default_rng(0)
 
-    def matrix(*shape: int) -> np.ndarray:
-        return rng.standard_normal(shape, np.float32)
+    def matrix(*shape: int):
+        return engine.asarray(rng.standard_normal(shape, np.float32))
     work = []
     for count, m, k, n in products(config, batch):
         operands = matrix(m, k), matrix(n, k), matrix(m, n)
-        work.append((count, operands, [np.empty_like(a) for a in operands]))
+        work.append((count, operands, [engine.empty_like(a) for a in operands]))
     T, D, heads = config.context_length, config.head_dim, batch * config.n_heads
     half = (T + 1) // 2                          # the causal half of a T x T product: as many rows as make half of it
     q, k, scores = matrix(heads, half, D), matrix(heads, T, D), matrix(heads, half, T)
-    q_out, k_out, scores_out = (np.empty_like(a) for a in (q, k, scores))
-    source = np.ones(min(parameters(config), 1 << 22), np.float32)
-    target = np.ones_like(source)
+    q_out, k_out, scores_out = (engine.empty_like(a) for a in (q, k, scores))
+    source = matrix(min(parameters(config), 1 << 22))
+    target = engine.ones_like(source)
 
     def step() -> float:
         for count, (x, w, y), (dx, dw, out) in work:
             for _ in range(count):
-                np.matmul(x, w.T, out=out)
-                np.matmul(y, w, out=dx)
-                np.matmul(y.T, x, out=dw)
+                engine.matmul(x, w.T, out=out)
+                engine.matmul(y, w, out=dx)
+                engine.matmul(y.T, x, out=dw)
         for _ in range(config.n_layers):
             for _ in range(3):                   # q k^T in both directions, and the gradient of the weights
-                np.matmul(q, k.transpose(0, 2, 1), out=scores_out)
+                engine.matmul(q, k.mT, out=scores_out)
             for _ in range(2):                   # weights v, and the gradient of q
-                np.matmul(scores, k, out=q_out)
+                engine.matmul(scores, k, out=q_out)
             for _ in range(2):                   # the gradients of k and v
-                np.matmul(scores.transpose(0, 2, 1), q, out=k_out)
+                engine.matmul(scores.mT, q, out=k_out)
         left = 7 * parameters(config) / 2        # a copy reads and writes
         while left > 0:
-            np.copyto(target, source)
-            left -= source.size
+            target[:] = source
+            left -= len(source)
         return 0.0
     return step
 
 
 # ---- the process -------------------------------------------------------------------------------------------------
-
-def _peer(name: str) -> Callable:
-    def make(*given) -> Callable[[], float]:
-        from bench import peers
-        return getattr(peers, f"{name}_step")(*given)
-    return make
-
 
 SIDES: dict[str, Callable] = {
     "minigrad": minigrad_step,
@@ -154,9 +123,10 @@ SIDES: dict[str, Callable] = {
     "compile": lambda *given: torch_step(*given, compiled=True),
     "torch-chunked": lambda *given: torch_step(*given, chunked=True),
     "bound": bound_step,
-    "autograd": _peer("autograd"),
-    "autograd-tuned": _peer("autograd_tuned"),
-    "tinygrad": _peer("tinygrad"),
+    "torch-bound": torch_bound_step,
+    "autograd": peers.autograd_step,
+    "autograd-tuned": peers.autograd_tuned_step,
+    "tinygrad": peers.tinygrad_step,
 }
 
 

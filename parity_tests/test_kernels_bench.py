@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 
+import numpy as np
 import pytest
 
 import gpt
 from bench import __main__ as bench
-from bench import peers, profile, train, trainee
+from bench import peers, profile, task, train, trainee
 from gpt.config import GPT2Config
 
 TINY = GPT2Config(vocab_size=11, context_length=6, emb_dim=8, n_heads=2, n_layers=2, drop_rate=0.0)
@@ -17,7 +18,7 @@ TINY = GPT2Config(vocab_size=11, context_length=6, emb_dim=8, n_heads=2, n_layer
 @pytest.mark.parametrize("config", [TINY, GPT2Config(vocab_size=9, context_length=5, emb_dim=4, n_heads=1, n_layers=1,
                                                      qkv_bias=True, tied=True)], ids=["untied", "tied"])
 def test_parameters(config):
-    assert trainee.parameters(config) == sum(p.numel() for p in gpt.build(config).parameters())
+    assert task.parameters(config) == sum(p.numel() for p in gpt.build(config).parameters())
 
 
 def test_flops():
@@ -25,7 +26,7 @@ def test_flops():
     matrices = TINY.n_layers * 12 * TINY.emb_dim**2 + TINY.emb_dim * TINY.vocab_size
     T = TINY.context_length
     attention = 7 * 2 * TINY.n_layers * 3 * TINY.emb_dim * T * (T + 1) / 2
-    assert trainee.flops(TINY, 3) == 6 * matrices * 3 * T + attention
+    assert task.flops(TINY, 3) == 6 * matrices * 3 * T + attention
 
 
 def test_sides_learn_alike():
@@ -45,10 +46,26 @@ def test_processes_take_turns():
     assert len(ours.losses) == 8 and ours.peak_bytes > bound.peak_bytes / 2 > 1e6 and ours.ratio is None
 
 
+@pytest.mark.parametrize("side", ["bound", "torch-bound"])
+def test_bound_is_the_work_of_the_task(side, monkeypatch):
+    """As many multiplications as flops() says, but for the diagonal of attention's scores, by either engine."""
+    import torch
+    made = []
+    for engine in (np, torch):
+        def matmul(a, b, out, real=engine.matmul):
+            made.append(2 * a.shape[-2] * a.shape[-1] * b.shape[-1] * (len(a) if a.ndim == 3 else 1))
+            return real(a, b, out=out)
+        monkeypatch.setattr(engine, "matmul", matmul)
+    trainee.SIDES[side](TINY, 3, False)()
+    T = TINY.context_length
+    half = 7 * 2 * TINY.n_layers * 3 * TINY.emb_dim * T * ((T + 1) // 2 - (T + 1) / 2)
+    assert sum(made) == task.flops(TINY, 3) + half
+
+
 def test_profile():
     ops = profile.step_ops(TINY, 2)
     for op in ops:
-        profile.measure(op, 1, trainee.parameters(TINY))
+        profile.measure(op, 1, task.parameters(TINY))
         assert set(op.ms) == {"minigrad", "torch"} and op.best(1e9, 1e9) > 0
     profile.show(ops, 1e11, 1e10)
 
