@@ -1,4 +1,4 @@
-"""What scripts ask of their host: threads, compilation."""
+"""What is asked of the host: threads, forks, compilation."""
 
 from __future__ import annotations
 
@@ -32,6 +32,13 @@ def set_num_threads(num: int) -> None:
     _count = num
     from .kernels import blas
     blas.set_threads(num)
+
+
+def in_each_child(renew: Callable[[], None]) -> Callable[[], None]:
+    """A decorator of what is to be done in a forked child, where of all threads only the one that forked lives on."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=renew)
+    return renew
 
 
 def compile(model: Callable | None = None, *, fullgraph: bool = False, dynamic: bool | None = None,

@@ -6,7 +6,6 @@ the Tensor reads `.grad`, or asks `looked_at`, which leaves `_grad` as it is: th
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import weakref
@@ -15,6 +14,7 @@ import numpy as np
 
 from . import graph
 from .graph import Tensor, Variable, new_tensor
+from .host import in_each_child
 from .kernels import memory
 from .kernels.late import LARGE, Late, Rows, Scaled, scale
 from .modes import Quiet
@@ -23,14 +23,11 @@ from .refusals import check_inplace, check_memory
 _adding = threading.RLock()              # of two backward passes at once, one adds after the other
 
 
+@in_each_child
 def _renew_lock() -> None:
-    """In a child: its parent's other threads, one of which may have held the lock, are not there."""
+    """One of the parent's other threads may have held it."""
     global _adding
     _adding = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_lock)
 
 
 def accumulate_gradient(leaf: Tensor, g) -> None:

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..host import in_each_child
+
 
 @cache
 def _library() -> ctypes.CDLL | None:
@@ -99,17 +101,14 @@ class SingleThreaded:
         self.end()
 
 
+@in_each_child
 def _forget_others() -> None:
-    """In a child: its parent's other threads, which may have been inside, are not there."""
+    """The parent's other threads may have been inside."""
     global _lock
     _lock = threading.RLock()
     if _inside:
         _inside.clear()
         _functions()[1](_former)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_others)
 
 
 TIMEOUT, TICKS = "OPENBLAS_THREAD_TIMEOUT", "12"           # the variable; a power of two

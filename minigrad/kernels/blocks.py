@@ -16,7 +16,7 @@ from queue import SimpleQueue
 
 import numpy as np
 
-from ..host import get_num_threads
+from ..host import get_num_threads, in_each_child
 from ..modes import Quiet, mode
 from . import blas
 from .awake import keeper_for
@@ -208,7 +208,7 @@ class _Pool:
     """Threads that wait for jobs. They end with the program, or when the pool is closed."""
 
     def __init__(self, size: int):
-        self.process, self.size, self.jobs = os.getpid(), size, SimpleQueue()
+        self.size, self.jobs = size, SimpleQueue()
         self.keeper = keeper_for(size + 1)
         for _ in range(size):
             threading.Thread(target=_serve, args=(self.jobs,), name="minigrad", daemon=True).start()
@@ -243,17 +243,24 @@ _making = threading.Lock()
 
 
 def _pool() -> _Pool:
-    """The pool, of the right size and of this process: threads do not survive a fork."""
+    """The pool, of the right size."""
     global _current
     if not _fits(pool := _current):
         with _making:
             if not _fits(pool := _current):      # else somebody else has just made it
                 pool, former = _Pool(get_num_threads() - 1), pool
-                if former is not None and former.process == os.getpid():
+                if former is not None:
                     former.close()
                 _current = pool
     return pool
 
 
 def _fits(pool: _Pool | None) -> bool:
-    return pool is not None and pool.size == get_num_threads() - 1 and pool.process == os.getpid()
+    return pool is not None and pool.size == get_num_threads() - 1
+
+
+@in_each_child
+def _forget_pool() -> None:
+    """The parent's pool has no threads here; one of its other threads may have been about to make another."""
+    global _current, _making
+    _current, _making = None, threading.Lock()
