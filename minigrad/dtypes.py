@@ -33,6 +33,12 @@ class dtype:
     def is_signed(self) -> builtins.bool:
         return self.name != "bool" and not self.name.startswith("uint")
 
+    @property
+    def c_name(self) -> str:
+        """What C++ calls it: the word in torch's messages about numbers that do not fit."""
+        return {"float16": "c10::Half", "float32": "float", "float64": "double", "int32": "int"}.get(
+            self.name, self.name + "_t")
+
     def __repr__(self) -> str:
         return f"torch.{self.name}"
 

@@ -295,11 +295,22 @@ def test_promotion(name: str) -> None:
     assert not wrong, f"{len(wrong)} of {len(list(operands()))} differ:\n" + "\n".join(wrong[:20])
 
 
-@pytest.mark.parametrize("low, high", [(-1, 0.5), (None, 0.5), (0.5, 7), (-1, None)])
-def test_one_integer_clamped_by_fractions(low, high):
-    """Integers beside a fraction become the default dtype, also where the tensor is a single one."""
-    found, expected = (engine.clamp(engine.tensor(3), low, high) for engine in (minigrad, torch))
-    assert repr(found) == repr(expected) and str(found.dtype) == str(expected.dtype)
+@pytest.mark.parametrize("function", [lambda x, low, high: x.clamp(low, high), lambda x, low, _: x.clamp_min(low),
+                                      lambda x, _, high: x.clamp_max(high)], ids=["clamp", "clamp_min", "clamp_max"])
+@given(st.sampled_from("uint8 int8 int16 int32 int64 float16 float32 float64 bool".split()),
+       st.sampled_from([(), (3,)]), *2 * [st.sampled_from([None, -1, 2, 300, -2**40, 0.5, -0.5, 1e5, np.inf, True])])
+def test_clamped_by_numbers(function, dtype, shape, low, high):
+    """Numbers must fit into the tensor's dtype, or wrap there; but integers beside a fraction become the default dtype,
+    also where the tensor is a single one."""
+    found = []
+    for engine in (minigrad, torch):
+        x = engine.tensor(np.resize([3, 0, 100], shape), dtype=getattr(engine, dtype))
+        try:
+            y = function(x, low, high)
+            found.append((y.tolist(), str(y.dtype)))
+        except (RuntimeError, TypeError) as error:
+            found.append((type(error), "overflow" in str(error) and str(error)))
+    assert found[0] == found[1]
 
 
 def test_a_product_over_nothing_of_booleans():

@@ -395,32 +395,34 @@ def clamp(input: Tensor, min: Tensor | Number | None = None, max: Tensor | Numbe
         raise TypeError("clamp(): min and max must both be Tensors, or both numbers")
     given = [x for x in (min, max) if x is not None]
     if not tensors:
-        refuse("clamp_min_scalar_cpu" if max is None else "clamp_scalar_cpu", "b", input, *given)
-        given = [_bound(input, x) for x in given]
+        one = "" if len(given) == 2 else "min_" if max is None else "max_"
+        refuse(f"clamp_{one}scalar_cpu", "b", input, *given)
+        given = _bounds(input, given)
     input, *given = promoted(input, *given)
     low, high = (given[0] if min is not None else None), (given[-1] if max is not None else None)
     return named(_clamp(input, low, high), "ClampBackward0" if tensors else "ClampBackward1")
 
 
-def _bound(input: Tensor, x: Tensor | Number):
-    """A bound that is a number must fit into the dtype in which the two meet, if that is the tensor's."""
-    if isinstance(x, Variable) or input.array.dtype.kind != "f" and type(x) is not int or input.array.dtype.kind == "b":
-        return x
-    return as_scalar(x, input.array.dtype).item()
+def _bounds(input: Tensor, given: list) -> list:
+    """Bounds that are numbers must fit into the dtype in which all meet, if that is the tensor's."""
+    dtype = input.array.dtype
+    if dtype.kind == "b" or dtype.kind != "f" and not all(isinstance(x, int) for x in given):
+        return given
+    return [x if isinstance(x, Variable) else as_scalar(x, dtype).item() for x in given]
 
 
 def clamp_min(input: Tensor, min: Tensor | Number) -> Tensor:
     check_tensors("clamp_min", input=input)
     if not isinstance(min, Variable):
         refuse("clamp_min_scalar_cpu", "b", input, min)
-    return named(_clamp(*promoted(input, _bound(input, min)), None), f"ClampMinBackward{isinstance(min, Variable):d}")
+    return named(_clamp(*promoted(input, *_bounds(input, [min])), None), f"ClampMinBackward{isinstance(min, Variable):d}")
 
 
 def clamp_max(input: Tensor, max: Tensor | Number) -> Tensor:
     check_tensors("clamp_max", input=input)
     if not isinstance(max, Variable):
         refuse("clamp_max_scalar_cpu", "b", input, max)
-    input, bound = promoted(input, _bound(input, max))
+    input, bound = promoted(input, *_bounds(input, [max]))
     return named(_clamp(input, None, bound), f"ClampMaxBackward{isinstance(max, Variable):d}")
 
 

@@ -112,7 +112,7 @@ def as_scalar(x, dtype: np.dtype) -> np.ndarray:
         low = limits and (-high if dtype.kind == "f" or dtype.kind == "u" and type(x) is not float else limits.min)
         if limits is None or low <= x <= high or dtype.kind == "f" and not math.isfinite(x):
             return wrap(int(x), dtype) if dtype.kind in "iu" else np.asarray(dtypes.towards(x, dtype), dtype)
-    raise RuntimeError(f"value cannot be converted to type {dtypes.of(dtype).name} without overflow")
+    raise RuntimeError(f"value cannot be converted to type {dtypes.of(dtype).c_name} without overflow")
 
 
 def wrap(x: int, dtype: np.dtype) -> np.ndarray:
