@@ -92,6 +92,16 @@ def execute(engine, tensors: list, name: str, i: int, j: int, k: int, quiet: boo
     return None
 
 
+OF_TWO = "add_", "sub_", "mul_", "copy_", "setitem_tensor", "iadd", "addcmul_"
+
+
+def reads_elsewhere(x, y) -> bool:
+    """Whether a write to x changes elements of y that belong to other elements of x."""
+    a, b = x.detach().numpy(), y.detach().numpy()
+    places = {(p.ctypes.data, tuple(s for n, s in zip(p.shape, p.strides, strict=True) if n > 1)) for p in (a, b)}
+    return len(places) > 1 and np.shares_memory(a, b)
+
+
 instruction = st.tuples(st.sampled_from(ALL), st.integers(0, 9), st.integers(0, 9), st.integers(0, 3),
                         st.sampled_from([False] * 5 + [True]))
 program = st.tuples(st.lists(st.tuples(st.lists(st.integers(1, 3), max_size=3), st.booleans()), min_size=1, max_size=3),
@@ -133,6 +143,8 @@ def test_random_programs_of_views_and_writes(program):
         expected = execute(torch, theirs, name, i, j, k, quiet)
         got = execute(minigrad, ours, name, i, j, k, quiet)
         where = f"instruction {step}: {name}, torch: {expected}, minigrad: {got}"
+        if name in OF_TWO and expected is None and reads_elsewhere(ours[i % len(ours)], ours[j % len(ours)]):
+            return            # README: torch may read there what it has just written
         if expected is None and got is not None and "some elements of the input tensor" in got[1]:
             y = ours[j % len(ours)]
             assert y.numel() == 1, where      # README: one element written onto itself, through an expanded view
