@@ -331,6 +331,24 @@ def test_attention_to_equal_scores_gives_the_value(score, value):
     assert np.isfinite(grads).all()
 
 
+@given(st.integers(0, 2**32 - 1), st.sampled_from([1, 3, 700]), st.sampled_from([2, 128, 777, 2048]),
+       st.floats(-2, 8), st.sampled_from("fd"), st.sampled_from([1, 2]))
+def test_deviations_that_are_small_beside_the_mean(seed, rows, width, size, dtype, groups):
+    """layer_norm and group_norm of rows whose means are many deviations from 0, and of rows of equal numbers. Not
+    beside torch: its results are a thousand times less exact there."""
+    rng = np.random.default_rng(seed)
+    x, equal = rng.standard_normal((rows, width)), rng.random(rows) < 0.3
+    x[equal] = x[equal, :1]
+    x = (x + rng.choice([-1, 0, 1], (rows, 1)) * 10 ** size).astype(dtype)
+    exact = x.astype(np.longdouble)
+    for _ in range(2):                           # a mean is rounded, too
+        exact -= exact.mean(-1, keepdims=True)
+    exact /= np.sqrt(np.square(exact).mean(-1, keepdims=True) + 1e-5)
+    x = minigrad.from_numpy(x)
+    y = F.layer_norm(x, (width,)) if groups == 1 else F.group_norm(x.reshape(1, rows, width), rows).reshape(rows, width)
+    np.testing.assert_allclose(y.numpy(), exact.astype(dtype), rtol=0, atol=1e-5 if dtype == "f" else 1e-13)
+
+
 def test_gelus_slope_where_x_cubed_is_infinite():
     x = minigrad.tensor([8e12, 1e18, -1e18], requires_grad=True)
     F.gelu(x, approximate="tanh").sum().backward()

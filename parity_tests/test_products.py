@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -65,6 +66,23 @@ def test_products(threads, seed, dtype, restless, batch, bias, into):
     assert result is out or not into
     np.testing.assert_array_equal(result, expected, strict=True)
     assert result.flags.c_contiguous
+
+
+@given(*3 * [st.sampled_from([1, 2, 3, 70])], st.sampled_from([0.0, np.inf]), st.sampled_from([0.0, np.inf, 1.0]),
+       st.sampled_from(["float32", "float64"]))
+def test_zero_times_infinity_is_no_number(rows, inner, columns, value, way, dtype):
+    """As in torch, also in gradients: BLAS passes over a single zero."""
+    found = []
+    for engine in (minigrad, torch):
+        kind = {"dtype": getattr(engine, dtype), "requires_grad": True}
+        a, b = engine.full((rows, inner), value, **kind), engine.full((columns, inner), np.inf if value == 0 else 0.0, **kind)
+        results = [engine.nn.functional.linear(a, b), a @ b.T, a @ b[0], a[0] @ b.T, a[0] @ b[0]]
+        for y in results:
+            y.backward(engine.full_like(y, way), retain_graph=True)
+            results = [*results, a.grad.clone(), b.grad.clone()]
+            a.grad = b.grad = None
+        found.append([y.tolist() for y in results])
+    np.testing.assert_equal(*found)
 
 
 @given(seed=st.integers(0, 2**32 - 1), dtype=DTYPES, restless=st.booleans())

@@ -415,7 +415,8 @@ def clamp_min(input: Tensor, min: Tensor | Number) -> Tensor:
     check_tensors("clamp_min", input=input)
     if not isinstance(min, Variable):
         refuse("clamp_min_scalar_cpu", "b", input, min)
-    return named(_clamp(*promoted(input, *_bounds(input, [min])), None), f"ClampMinBackward{isinstance(min, Variable):d}")
+    input, bound = promoted(input, *_bounds(input, [min]))
+    return named(_clamp(input, bound, None), f"ClampMinBackward{isinstance(min, Variable):d}")
 
 
 def clamp_max(input: Tensor, max: Tensor | Number) -> Tensor:

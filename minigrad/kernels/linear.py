@@ -33,7 +33,7 @@ def affine(input, weight, bias):
     one = input.size == shape[-1] and weight.size
     by_column = bias is not None and bias.shape == (len(weight),)
     if one:
-        out = weight.dot(input.reshape(-1))
+        out = blas.dot(weight, input.reshape(-1))
         if by_column:
             np.add(out, bias, out)
     else:

@@ -3,12 +3,14 @@
     y = (x - m) r w + b,   m = mean(x),   r = 1 / sqrt(var(x) + eps)
     dx = r (h - mean(h) - (x - m) r^2 mean(h (x - m))),   h = g w
 
-What is added up over rows or columns are products of a matrix with a vector, BLAS's: by np.dot, for np.matmul does not
-let go of the interpreter's lock where a result has less than 500 elements. RMS normalisation is the same without the
-mean, and without b. Kept for backward are r and m.
+What is added up over rows or columns are products of a matrix with a vector, BLAS's. RMS normalisation is the same
+without the mean, and without b. Kept for backward are r and m.
 
 Centred rows are copied to where their result shall be, and changed there: NumPy takes longer to subtract a column, or
 to multiply by a row, if it writes the result to memory that is not in the cache yet.
+
+A sum is rounded, and with it the mean. Where deviations are so small beside the mean that this counts among them, the
+mean is taken once more, of what is left when a row's first number is subtracted: then equal numbers leave 0.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ from . import blas
 from .blocks import BLOCK, block_rows, in_blocks
 from .late import Rows
 
+FAR = 2                         # deviations: a mean that is farther from 0 is taken once more
+
 
 def standardise(x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None, eps: float,
                 centred: bool) -> tuple[np.ndarray, tuple]:
@@ -34,16 +38,18 @@ def standardise(x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | Non
         part, out, rb = x[start:stop], y[start:stop], r[start:stop]
         if centred:
             np.copyto(out, part)
-            m = np.dot(out, ones, out=mean[start:stop])
-            m /= width
-            out -= m
-            part = out
-        np.vecdot(part, part, out=rb[:, 0])
-        rb /= width
-        rb += eps
-        np.sqrt(rb, out=rb)
-        np.divide(1, rb, out=rb)
-        np.multiply(part, rb, out=out)
+            m = _centre(out, ones, mean[start:stop])
+            _inverse_deviation(out, eps, rb)
+            far = np.flatnonzero(np.abs(m) * rb > FAR)
+            if len(far):
+                first, others = part[far, :1], part[far]
+                others -= first
+                m[far] = first + _centre(others, ones, np.empty_like(first))
+                rb[far] = _inverse_deviation(others, eps, np.empty_like(first))
+                out[far] = others
+            out *= rb
+        else:
+            np.multiply(part, _inverse_deviation(part, eps, rb), out=out)
         if weight is not None:
             out *= weight
         if bias is not None:
@@ -52,6 +58,22 @@ def standardise(x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | Non
     with blas.SingleThreaded():                  # sums this short are not worth two of its threads
         in_blocks(work, rows, width)
     return y, (mean if centred else None, r)
+
+
+def _centre(rows: np.ndarray, ones: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Subtract its mean from each row. Return the means, in an array that is there."""
+    blas.dot(rows, ones, out=mean)
+    mean /= len(ones)
+    rows -= mean
+    return mean
+
+
+def _inverse_deviation(rows: np.ndarray, eps: float, r: np.ndarray) -> np.ndarray:
+    np.vecdot(rows, rows, out=r[:, 0])
+    r /= rows.shape[1]
+    r += eps
+    np.sqrt(r, out=r)
+    return np.divide(1, r, out=r)
 
 
 def sum_of_squares(x: np.ndarray | Rows) -> np.floating:
@@ -80,9 +102,12 @@ def standardise_one(row: np.ndarray, weight: np.ndarray | None, bias: np.ndarray
     width, dtype, mean = len(row), row.dtype, None
     if centred:
         mean = np.asarray(row.dot(_ones(width, dtype)) / width, dtype)
-        row = row - mean
+        whole, row = row, row - mean
     var = float(row.dot(row)) / width + eps
     r = np.asarray(1 / math.sqrt(var) if var > 0 else math.inf if var == 0 else math.nan, dtype)
+    if centred and abs(mean) * r > FAR and whole[0]:
+        y, (mean, r) = standardise_one(whole - whole[0], weight, bias, eps, True)
+        return y, (mean + whole[0], r)
     y = row * r
     if weight is not None:
         y *= weight
@@ -110,20 +135,20 @@ def standardise_backward(g: np.ndarray, x: np.ndarray, weight: np.ndarray | None
         centred = x[start:stop] if mean is None else x[start:stop] - mean[start:stop]
         product = gb * centred
         if db is not None:
-            np.dot(_ones(stop - start, x.dtype), gb, out=db[block])
+            blas.dot(_ones(stop - start, x.dtype), gb, out=db[block])
         if dw is not None:
-            np.dot(rb[:, 0], product, out=dw[block])
+            blas.dot(rb[:, 0], product, out=dw[block])
         if dx is None:
             return
         out, wide = dx[start:stop], rb.astype(np.float64)          # double precision: h nearly cancels what this makes
-        slope = np.dot(product, w)[:, None] * (wide * wide) / width         # h (x - m), added up over each row
+        slope = blas.dot(product, w)[:, None] * (wide * wide) / width         # h (x - m), added up over each row
         np.multiply(centred, slope.astype(x.dtype), out=product if mean is None else centred)
         np.copyto(out, gb)
         if weight is not None:
             out *= weight                                                   # h
         out -= product if mean is None else centred
         if mean is not None:
-            out -= np.dot(gb, w)[:, None] / width
+            out -= blas.dot(gb, w)[:, None] / width
         out *= rb
 
     with blas.SingleThreaded():

@@ -25,8 +25,8 @@ def multiply(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None, bias: 
     """a b, of two (batches of) matrices; plus a number for each column."""
     a, b = for_blas(a), for_blas(b)
     if max(a.size * b.shape[-1], b.size * a.shape[-2]) < SHARED:
-        small = out is None and a.ndim == b.ndim == 2                # then np.dot asks fewer questions
-        out = a.dot(b) if small else np.matmul(a, b, out=out, order="C")
+        small = out is None and a.ndim == b.ndim == 2 and len(b) > 1           # then np.dot asks fewer questions
+        out = blas.dot(a, b) if small else np.matmul(a, b, out=out, order="C")
         return out if bias is None else np.add(out, bias, out=out)
     if out is None:
         shape = (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1])

@@ -149,7 +149,7 @@ def rms_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | No
 def _group_norm(input, groups, weight, bias, eps):
     shape = input.array.shape
     grouped = reshape_to(input, (shape[0], groups, math.prod(shape[1:]) // groups))
-    x = reshape_to(_standardised(grouped, (2,), eps), shape)
+    x = reshape_to(_layer_norm(grouped, (2,), None, None, eps), shape)
     per_channel = (shape[1],) + (1,) * (len(shape) - 2)
     return _scaled(x, *(p if p is None else reshape_to(p, per_channel) for p in (weight, bias)))
 
