@@ -68,7 +68,7 @@ def test_products(threads, seed, dtype, restless, batch, bias, into):
     assert result.flags.c_contiguous
 
 
-@given(*3 * [st.sampled_from([1, 2, 3, 70])], st.sampled_from([0.0, np.inf]), st.sampled_from([0.0, np.inf, 1.0]),
+@given(*3 * [st.integers(1, 4)], st.sampled_from([0.0, np.inf]), st.sampled_from([0.0, np.inf, 1.0]),
        st.sampled_from(["float32", "float64"]))
 def test_zero_times_infinity_is_no_number(rows, inner, columns, value, way, dtype):
     """As in torch, also in gradients: BLAS passes over a single zero."""
