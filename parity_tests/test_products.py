@@ -75,7 +75,8 @@ def test_zero_times_infinity_is_no_number(rows, inner, columns, value, way, dtyp
     found = []
     for engine in (minigrad, torch):
         kind = {"dtype": getattr(engine, dtype), "requires_grad": True}
-        a, b = engine.full((rows, inner), value, **kind), engine.full((columns, inner), np.inf if value == 0 else 0.0, **kind)
+        a = engine.full((rows, inner), value, **kind)
+        b = engine.full((columns, inner), np.inf if value == 0 else 0.0, **kind)
         results = [engine.nn.functional.linear(a, b), a @ b.T, a @ b[0], a[0] @ b.T, a[0] @ b[0]]
         for y in results:
             y.backward(engine.full_like(y, way), retain_graph=True)

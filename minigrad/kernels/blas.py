@@ -81,8 +81,8 @@ class SingleThreaded:
             with _lock:
                 if not _inside:
                     _former = get()
+                    set_(1)
                 _inside.add(id(self))
-                set_(1)
 
     def end(self) -> None:
         if id(self) in _inside:

@@ -24,27 +24,31 @@ WHOLE = slice(None)
 def multiply(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None, bias: np.ndarray | None = None) -> np.ndarray:
     """a b, of two (batches of) matrices; plus a number for each column."""
     a, b = for_blas(a), for_blas(b)
+    alone = a.ndim == b.ndim == 2                                    # no batch: the usual case, which asks for little
     if max(a.size * b.shape[-1], b.size * a.shape[-2]) < SHARED:
-        small = out is None and a.ndim == b.ndim == 2 and len(b) > 1           # then np.dot asks fewer questions
-        out = blas.dot(a, b) if small else np.matmul(a, b, out=out, order="C")
+        out = a.dot(b) if alone and out is None and len(b) > 1 else np.matmul(a, b, out=out, order="C")
         return out if bias is None else np.add(out, bias, out=out)
     if out is None:
-        shape = (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1])
-        out = np.empty(shape, np.result_type(a, b))
+        batch = () if alone else np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+        out = np.empty((*batch, a.shape[-2], b.shape[-1]), a.dtype if a.dtype is b.dtype else np.result_type(a, b))
 
     def part(*where: slice) -> None:
-        here = out[where]
-        np.matmul(_part(a, (*where[:-1], WHOLE)), _part(b, (*where[:-2], WHOLE, where[-1])), out=here)
-        if bias is not None:
-            np.add(here, bias[where[-1]], out=here)
+        x, y, z, here = a, b, bias, out
+        if where:
+            x, y, here = _part(a, (*where[:-1], WHOLE)), _part(b, (*where[:-2], WHOLE, where[-1])), out[where]
+            z = bias if bias is None else bias[where[-1]]
+        np.matmul(x, y, out=here)
+        if z is not None:
+            np.add(here, z, out=here)
     _share(part, out.shape, out.size * a.shape[-1])
     return out
 
 
 def add_product(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
     """out += a b, of matrices."""
-    _share(lambda rows, columns: blas.add_product(a[rows], b[:, columns], out[rows, columns]), out.shape,
-           out.size * a.shape[-1])
+    def part(rows: slice = WHOLE, columns: slice = WHOLE) -> None:
+        blas.add_product(a[rows], b[:, columns], out[rows, columns])
+    _share(part, out.shape, out.size * a.shape[-1])
 
 
 def aside(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> np.ndarray | Aside:
@@ -61,22 +65,24 @@ def for_blas(x: np.ndarray) -> np.ndarray:
 
 
 def _share(work: Callable[..., None], shape: tuple, size: int) -> None:
-    """work(*where) for parts of a product of that shape, which takes `size` multiplications. It is cut along the batch;
-    or, where that is short, between rows or columns, so that all threads read the smaller operand."""
-    threads, whole = get_num_threads(), (WHOLE,) * len(shape)
+    """work(*where) for parts of a product of that shape, which takes `size` multiplications; or work() for all of it.
+    It is cut along the batch; or, where that is short, between rows or columns, so that all threads read the smaller
+    operand."""
+    threads = get_num_threads()
     *batch, rows, columns = shape
     most = max(batch, default=1)
     enough = most % threads == 0 or most >= 8 * threads              # for all threads to have equally many
     if threads < 2 or size < SHARED or is_busy() or not (enough or blas.restless):
-        return work(*whole)
+        return work()
     if size < WORTH_WHILE:
         with blas.SingleThreaded():
-            return work(*whole)
+            return work()
     axis = batch.index(most) if enough else len(batch) + (columns > rows)
     step = -(-shape[axis] // threads)
     if axis >= len(batch):
         step = -(-step // 16) * 16                                   # BLAS's kernels make 16 numbers at once
-    parts = [(*whole[:axis], slice(i, i + step), *whole[axis + 1:]) for i in range(0, shape[axis], step)]
+    before, behind = (WHOLE,) * axis, (WHOLE,) * (len(shape) - axis - 1)
+    parts = [(*before, slice(i, i + step), *behind) for i in range(0, shape[axis], step)]
     return each(lambda where: work(*where), parts, size)
 
 

@@ -91,8 +91,11 @@ class Module:
                       or own["_backward_pre_hooks"])
         except KeyError:
             hooked = self._backward_hooks            # not there either: Module.__init__() was never called
-        if not hooked:
-            return self.forward(*args, **kwargs)
+        return self._call_hooked(args, kwargs) if hooked else self.forward(*args, **kwargs)
+
+    __call__ = _call_impl
+
+    def _call_hooked(self, args: tuple, kwargs: dict):
         done, result = set(), None
 
         def run(args: tuple):
@@ -117,8 +120,6 @@ class Module:
                         warnings.warn("module forward hook with ``always_call=True`` raised an exception that was "
                                       f"silenced as another error was raised in forward: {error}", stacklevel=2)
             raise
-
-    __call__ = _call_impl
 
     def _run_pre_hooks(self, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
         for hook in tuple(self._forward_pre_hooks.values()):
