@@ -1,8 +1,8 @@
 """python -m bench train: a training step of GPT-2 beside torch's, in time and in memory.
 
 Each side is a process of its own, with the same weights, tokens and number of threads; they take turns, a few steps
-each, so that whatever else the machine does falls on all of them. Quoted are medians of the steps, and of the
-pairwise ratios with their quartiles. The losses must agree, or there is no result.
+each, so that whatever else the machine does falls on all of them. Quoted are the medians and their ratio, which the
+bars are about; and the quartiles of each turn's ratio. The losses must agree, or there is no result.
 
     minigrad        NumPy
     torch           eager, with the fused AdamW
@@ -40,7 +40,7 @@ def add_parser(commands) -> None:
                                  description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--configs", type=names_of(CONFIGS), default="char,small",
                         help="of char, small, book (default: char,small)")
-    parser.add_argument("--sides", type=names_of(trainee.SIDES), default="minigrad,torch,compile,bound",
+    parser.add_argument("--sides", type=names_of(trainee.SIDES), default="minigrad,torch,compile,bound,torch-bound",
                         help="of " + ", ".join(trainee.SIDES))
     parser.add_argument("--rounds", type=at_least(1), default=11, help="turns of each side (default: 11)")
     parser.add_argument("--threads", type=at_least(1), default=cores(), help="of each side (default: all)")
@@ -92,7 +92,7 @@ class Result:
     peak_bytes: int
     tokens_per_second: float
     ratio: float | None = None
-    ratio_quartiles: tuple[float, float] | None = None
+    turns: tuple[float, float, float] | None = None        # quartiles of the ratios, turn by turn
     cpu_ratio: float | None = None
     memory_ratio: float | None = None
     losses: list[float] = field(default_factory=list, repr=False)
@@ -133,8 +133,8 @@ def _result(side: Side, torch: Side | None, tokens: int) -> Result:
     result = Result(side.name, seconds, (low, high), statistics.median(side.cpu[1:]), side.peak, tokens / seconds,
                     losses=side.losses)
     if torch is not None:
-        low, ratio, high = quartiles([a / b for a, b in zip(turns, torch.turns[1:], strict=True)])
-        result = replace(result, ratio=ratio, ratio_quartiles=(low, high),
+        result = replace(result, ratio=seconds / statistics.median(torch.turns[1:]),
+                         turns=quartiles([a / b for a, b in zip(turns, torch.turns[1:], strict=True)]),
                          cpu_ratio=statistics.median(a / b for a, b in zip(side.cpu[1:], torch.cpu[1:], strict=True)),
                          memory_ratio=side.peak / torch.peak)
     return result
@@ -145,11 +145,11 @@ def show(name: str, config: GPT2Config, batch: int, results: list[Result]) -> No
     print(f"\n{name}: {config.n_layers} layers, width {config.emb_dim}, {config.n_heads} heads, context "
           f"{config.context_length}, batch {batch}, vocabulary {config.vocab_size}; "
           f"{parameters(config) / 1e6:.1f} M parameters, {work / 1e9:.1f} GFLOP a step")
-    print(f"{'':15}{'ms a step':>10}{'CPU ms':>9}{'tokens/s':>10}{'GFLOP/s':>9}{'peak MB':>9}   ratios to torch: time, "
-          "quartiles, CPU, memory")
+    print(f"{'':15}{'ms a step':>10}{'CPU ms':>9}{'tokens/s':>10}{'GFLOP/s':>9}{'peak MB':>9}   ratios to torch: of "
+          "medians; by turn: quartiles; CPU, memory")
     for r in results:
-        ratios = "" if r.ratio is None else (f"{r.ratio:.2f}  {r.ratio_quartiles[0]:.2f} to {r.ratio_quartiles[1]:.2f}"
-                                             f"  {r.cpu_ratio:.2f}  {r.memory_ratio:.2f}")
+        ratios = "" if r.ratio is None else (f"{r.ratio:.2f}; {' '.join(f'{q:.2f}' for q in r.turns)}; "
+                                             f"{r.cpu_ratio:.2f}, {r.memory_ratio:.2f}")
         print(f"{r.side:15}{r.seconds * 1e3:10.1f}{r.cpu_seconds * 1e3:9.0f}{r.tokens_per_second:10.0f}"
               f"{work / r.seconds / 1e9:9.0f}{r.peak_bytes / 1e6:9.0f}   {ratios}", flush=True)
     by_side = {r.side: r for r in results}
