@@ -79,10 +79,12 @@ class SingleThreaded:
         if (functions := _functions()) is not None:
             get, set_ = functions
             with _lock:
-                if not _inside:
+                first = not _inside
+                if first:
                     _former = get()
+                _inside.add(id(self))            # before it is so: an interrupt may come in between
+                if first:
                     set_(1)
-                _inside.add(id(self))
 
     def end(self) -> None:
         if id(self) in _inside:
