@@ -9,7 +9,7 @@ bars are about; and the quartiles of each turn's ratio. The losses must agree, o
     compile         the same under torch.compile
     torch-chunked   eager, with F.linear_cross_entropy in chunks in the place of the head and cross_entropy
     bound           what no implementation can leave out: the matrix products by NumPy, and the optimizer's traffic
-    torch-bound     the same by torch: what is between the two is their BLAS
+    torch-bound     the same by torch: what is between the two is, for the most part, their BLAS
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import os
 import statistics
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -65,8 +66,9 @@ class Side:
         self.name, self.turns, self.losses, self.cpu, self.peak = name, [], [], [], 0
 
     def take(self, steps: int) -> None:
-        self.process.stdin.write(f"{steps}\n")
-        self.process.stdin.flush()
+        with suppress(BrokenPipeError):
+            self.process.stdin.write(f"{steps}\n")
+            self.process.stdin.flush()
         answer = self.process.stdout.readline()
         if not answer:
             raise SystemExit(f"the process of {self.name} ended: see above")
@@ -77,7 +79,8 @@ class Side:
         self.peak = answer["peak"]
 
     def close(self) -> None:
-        self.process.stdin.close()
+        with suppress(BrokenPipeError):          # it ended before it read what it was to do
+            self.process.stdin.close()
         self.process.wait()
 
 

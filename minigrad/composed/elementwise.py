@@ -404,9 +404,11 @@ def clamp(input: Tensor, min: Tensor | Number | None = None, max: Tensor | Numbe
 
 
 def _bounds(input: Tensor, given: list) -> list:
-    """Bounds that are numbers must fit into the dtype in which all meet, if that is the tensor's."""
+    """Bounds that are numbers must fit into the dtype in which all meet."""
     dtype = input.array.dtype
-    if dtype.kind == "b" or dtype.kind != "f" and not all(isinstance(x, int) for x in given):
+    if dtype.kind != "f" and any(isinstance(x, float) for x in given):
+        dtype = dtypes.get_default_dtype().numpy
+    if dtype.kind == "b":
         return given
     return [x if isinstance(x, Variable) else as_scalar(x, dtype).item() for x in given]
 

@@ -25,6 +25,7 @@ from .blocks import BLOCK, block_rows, in_blocks
 from .late import Rows
 
 FAR = 2                         # deviations: a mean that is farther from 0 is taken once more
+SHORT = 1 << 13                 # numbers in a row: the sum of more may depend on the number of OpenBLAS's threads
 
 
 def standardise(x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None, eps: float,

@@ -11,7 +11,7 @@ from ... import dtypes
 from ...composed.shape import contiguous, reshape
 from ...graph import Tensor, Variable
 from ...kernels.layout import empty_for
-from ...kernels.norm import standardise, standardise_backward, standardise_one
+from ...kernels.norm import SHORT, standardise, standardise_backward, standardise_one
 from ...modes import no_grad
 from ...names import named
 from ...ops.fused import fused
@@ -73,7 +73,7 @@ def _by_rows(input, dims, weight, bias, eps, centred):
     if len(dims) > 1:
         weight, bias = [p if p is None else p.reshape(-1) for p in (weight, bias)]
     rows, width = math.prod(shape[:first]), math.prod(shape[first:])
-    if rows == 1 and width:
+    if rows == 1 and 0 < width <= SHORT:
         y, aside = standardise_one(input.reshape(-1), weight, bias, eps, centred)
     else:
         y, aside = standardise(input.reshape(rows, width), weight, bias, eps, centred)

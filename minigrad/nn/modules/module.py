@@ -91,11 +91,11 @@ class Module:
                       or own["_backward_pre_hooks"])
         except KeyError:
             hooked = self._backward_hooks            # not there either: Module.__init__() was never called
-        return self._call_hooked(args, kwargs) if hooked else self.forward(*args, **kwargs)
+        return self.__call_hooked(args, kwargs) if hooked else self.forward(*args, **kwargs)
 
     __call__ = _call_impl
 
-    def _call_hooked(self, args: tuple, kwargs: dict):
+    def __call_hooked(self, args: tuple, kwargs: dict):
         done, result = set(), None
 
         def run(args: tuple):
@@ -103,11 +103,11 @@ class Module:
             result = self.forward(*args, **kwargs)
             for key, hook in tuple(self._forward_hooks.items()):
                 done.add(key)
-                result = self._run_forward_hook(hook, args, kwargs, result)
+                result = self.__run_forward_hook(hook, args, kwargs, result)
             return result
 
         try:
-            args, kwargs = self._run_pre_hooks(args, kwargs)
+            args, kwargs = self.__run_pre_hooks(args, kwargs)
             if mode.grad and (self._backward_hooks or self._backward_pre_hooks):
                 return _with_backward_hooks(self, args, run)
             return run(args)
@@ -115,13 +115,13 @@ class Module:
             for key, hook in tuple(self._forward_hooks.items()):
                 if hook.always_call and key not in done:
                     try:
-                        result = self._run_forward_hook(hook, args, kwargs, result)
+                        result = self.__run_forward_hook(hook, args, kwargs, result)
                     except Exception as error:
                         warnings.warn("module forward hook with ``always_call=True`` raised an exception that was "
                                       f"silenced as another error was raised in forward: {error}", stacklevel=2)
             raise
 
-    def _run_pre_hooks(self, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+    def __run_pre_hooks(self, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
         for hook in tuple(self._forward_pre_hooks.values()):
             if hook.with_kwargs:
                 result = hook(self, args, kwargs)
@@ -136,7 +136,7 @@ class Module:
                     args = result if isinstance(result, tuple) else (result,)
         return args, kwargs
 
-    def _run_forward_hook(self, hook: _Hook, args: tuple, kwargs: dict, result):
+    def __run_forward_hook(self, hook: _Hook, args: tuple, kwargs: dict, result):
         new = hook(self, args, kwargs, result) if hook.with_kwargs else hook(self, args, result)
         return result if new is None else new
 
