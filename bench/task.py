@@ -24,6 +24,7 @@ def batches(config: GPT2Config, batch: int) -> Iterator[tuple[np.ndarray, np.nda
         tokens = rng.integers(0, config.vocab_size, (batch, config.context_length + 1))
         yield np.ascontiguousarray(tokens[:, :-1]), np.ascontiguousarray(tokens[:, 1:])
 
+
 # ---- its work ----------------------------------------------------------------------------------------------------
 
 def products(config: GPT2Config, batch: int) -> list[tuple[int, int, int, int]]:

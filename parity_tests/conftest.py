@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 
@@ -46,6 +47,18 @@ def fresh_state() -> Iterator[None]:
 def engines() -> list:
     """torch, and minigrad once a test has imported it: a test of one of its modules need not pay for the rest."""
     return [torch, *(m for m in (sys.modules.get("minigrad"),) if hasattr(m, "manual_seed"))]
+
+
+@pytest.fixture(scope="session")
+def at_once() -> Callable[[list[Callable[[], object]]], None]:
+    """Do tasks, each in a thread of its own, and wait for all."""
+    def run(tasks: list[Callable[[], object]]) -> None:
+        threads = [threading.Thread(target=task) for task in tasks]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+    return run
 
 
 @pytest.fixture

@@ -209,7 +209,7 @@ def test_the_gradient_is_the_leafs_alone(how, monkeypatch):
     assert made[0]() is made[1]() is None
 
 
-def test_threads_may_walk_at_once(how):
+def test_threads_may_walk_at_once(how, at_once):
     errors = []
 
     def walk(seed: int) -> None:
@@ -221,11 +221,7 @@ def test_threads_may_walk_at_once(how):
                                            rtol=1e-3, atol=1e-3)
         except BaseException as error:
             errors.append(error)
-    walkers = [threading.Thread(target=walk, args=(seed,)) for seed in range(1, 4)]
-    for t in walkers:
-        t.start()
-    for t in walkers:
-        t.join()
+    at_once([partial(walk, seed) for seed in range(1, 4)])
     assert not errors
 
 

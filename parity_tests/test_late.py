@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import weakref
+from functools import partial
 
 import numpy as np
 import pytest
@@ -241,7 +242,7 @@ def test_what_is_looked_at_in_inference_mode_can_be_trained_with():
     np.testing.assert_array_equal(weight.grad.numpy(), 4 * EXPECTED)
 
 
-def test_threads_that_look_at_once_see_one_gradient():
+def test_threads_that_look_at_once_see_one_gradient(at_once):
     weight, start = minigrad.nn.Parameter(minigrad.zeros(400, 400)), threading.Barrier(4)
 
     def look(seen: list) -> None:
@@ -252,11 +253,7 @@ def test_threads_that_look_at_once_see_one_gradient():
         minigrad.nn.utils.clip_grad_norm_([weight], 200.0)
         assert isinstance(weight._grad, Scaled)
         seen: list = []
-        threads = [threading.Thread(target=look, args=(seen,)) for _ in range(4)]
-        for t in threads:
-            t.start()
-        for t in threads:
-            t.join()
+        at_once([partial(look, seen)] * 4)
         assert seen == pytest.approx([80_000] * 4)
 
 

@@ -91,22 +91,14 @@ def test_work_inside_work(threads):
     assert len(set(seen)) == 16
 
 
-def at_once(tasks: list) -> None:
-    callers = [threading.Thread(target=task) for task in tasks]
-    for t in callers:
-        t.start()
-    for t in callers:
-        t.join()
-
-
-def test_callers_in_several_threads(threads):
+def test_callers_in_several_threads(threads, at_once):
     threads(3)
     results = [[] for _ in range(4)]
     at_once([lambda r=r: blocks.each(r.append, range(50), 1) for r in results])
     assert all(sorted(r) == list(range(50)) for r in results)
 
 
-def test_callers_at_once_make_one_pool(threads):
+def test_callers_at_once_make_one_pool(threads, at_once):
     for number in (2, 3) * 10:
         threads(number)
         meet, pools = threading.Barrier(4), []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
-import threading
+from functools import partial
 
 import numpy as np
 import pytest
@@ -128,7 +128,7 @@ def test_a_room_is_not_given_back_after_an_error(monkeypatch):
     assert not memory._rooms
 
 
-def test_rooms_go_to_one_thread_each(monkeypatch):
+def test_rooms_go_to_one_thread_each(monkeypatch, at_once):
     monkeypatch.setattr(memory, "LARGEST", 0)
     kind = (4,), np.dtype(np.float32)
     memory.taken_room(*kind)
@@ -149,11 +149,7 @@ def test_rooms_go_to_one_thread_each(monkeypatch):
     former = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
-        threads = [threading.Thread(target=work, args=(n,)) for n in range(1, 5)]
-        for t in threads:
-            t.start()
-        for t in threads:
-            t.join()
+        at_once([partial(work, n) for n in range(1, 5)])
     finally:
         sys.setswitchinterval(former)
     assert not twice

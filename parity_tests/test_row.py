@@ -61,11 +61,13 @@ def test_norms_are_as_torchs(function, layout, fill, eps, dtype, affine):
 @pytest.mark.parametrize("function", ["layer_norm", "rms_norm"])
 def test_a_long_row_does_not_show_the_number_of_threads(function):
     found, former = [], minigrad.get_num_threads()
-    for threads in (1, 2):
-        minigrad.set_num_threads(threads)
-        x = minigrad.from_numpy(np.random.default_rng(0).standard_normal((1, 200_000))).requires_grad_()
-        y = getattr(F, function)(x, (200_000,))
-        (y * y.cos()).sum().backward()
-        found.append((y.tolist(), x.grad.tolist()))
-    minigrad.set_num_threads(former)
+    try:
+        for threads in (1, 2):
+            minigrad.set_num_threads(threads)
+            x = minigrad.from_numpy(np.random.default_rng(0).standard_normal((1, 200_000))).requires_grad_()
+            y = getattr(F, function)(x, (200_000,))
+            (y * y.cos()).sum().backward()
+            found.append((y.tolist(), x.grad.tolist()))
+    finally:
+        minigrad.set_num_threads(former)
     assert found[0] == found[1]

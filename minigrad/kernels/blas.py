@@ -163,12 +163,6 @@ def address_of(array: np.ndarray) -> int:
         return array.ctypes.data
 
 
-def dot(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """a b, of matrices or vectors: np.dot lets go of the interpreter's lock, which np.matmul does not where the result
-    has less than 500 elements. But np.dot does not look at what it multiplies by a single 0, which may be infinite."""
-    return (np.dot if len(b) > 1 else np.matmul)(a, b, out=out)
-
-
 FEW = 1 << 12               # elements: of fewer, NumPy's three passes take no longer than to find out where they lie
 
 
@@ -202,7 +196,13 @@ class Vector:
             self.array += a * x.array
 
 
-# ---- products that are added ------------------------------------------------------------------------------------
+# ---- products -----------------------------------------------------------------------------------------------------
+
+def dot(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """a b, of matrices or vectors: np.dot lets go of the interpreter's lock, which np.matmul does not where the result
+    has less than 500 elements. But np.dot does not look at what it multiplies by a single 0, which may be infinite."""
+    return (np.dot if len(b) > 1 else np.matmul)(a, b, out=out)
+
 
 ROW_MAJOR, AS_IS, TRANSPOSED = 101, 111, 112
 

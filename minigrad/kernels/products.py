@@ -26,7 +26,8 @@ def multiply(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None, bias: 
     a, b = for_blas(a), for_blas(b)
     alone = a.ndim == b.ndim == 2                                    # no batch: the usual case, which asks for little
     if max(a.size * b.shape[-1], b.size * a.shape[-2]) < SHARED:
-        out = a.dot(b) if alone and out is None and len(b) > 1 else np.matmul(a, b, out=out, order="C")
+        small = alone and out is None and len(b) > 1                 # see blas.dot for the last
+        out = a.dot(b) if small else np.matmul(a, b, out=out, order="C")
         return out if bias is None else np.add(out, bias, out=out)
     if out is None:
         batch = () if alone else np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
